@@ -10,8 +10,12 @@ import (
 	"tidemark/pkg/mtree/serve/internal/render"
 )
 
-// sinkPiece is how many bytes of a streamed answer are gathered before they are sent.
-const sinkPiece = 64 << 10
+// sinkPiece is how many bytes of a streamed answer are gathered before they are sent; of a tar
+// stream, tarPiece: each piece costs two system calls and a switch to the client.
+const (
+	sinkPiece = 64 << 10
+	tarPiece  = 256 << 10
+)
 
 // sink sends an answer of unknown length, in the coding of its reply, each piece with a
 // deadline of its own. The header goes out with the first piece.
@@ -22,13 +26,14 @@ type sink struct {
 	zip   *gzip.Writer // nil: no coding
 	out   io.Writer    // w or zip
 	sent  bool         // something went out: from here on an error aborts
+	piece int          // how many bytes are gathered; the first piece is sent at sinkPiece
 
 	place *place // of the request in a limiter; nil: none
 }
 
 // newSink returns a sink for the answer a. If a has a coding, release must follow.
 func (h *Handler) newSink(w http.ResponseWriter, a *reply) *sink {
-	s := &sink{h: h, w: w, reply: a, out: w}
+	s := &sink{h: h, w: w, reply: a, out: w, piece: sinkPiece}
 	if a.coding == render.Gzip {
 		s.zip = render.NewGzip(w)
 		s.out = s.zip
@@ -38,7 +43,7 @@ func (h *Handler) newSink(w http.ResponseWriter, a *reply) *sink {
 
 // write sends body if it is long enough, and returns what is left to be sent.
 func (s *sink) write(body []byte) (rest []byte, err error) {
-	if len(body) < sinkPiece {
+	if len(body) < sinkPiece || s.sent && len(body) < s.piece {
 		return body, nil
 	}
 	return body[:0], s.flush(body)

@@ -17,7 +17,7 @@ import (
 // asks for it alone.
 func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, q *dirRequest, paths []string) {
 	out := h.newSink(w, h.bulkReply(q, wire.TarType))
-	out.place = q.place
+	out.place, out.piece = q.place, tarPiece
 	buffer := tarBuffers.Get().(*[]byte)
 	body := (*buffer)[:0]
 	defer func() { putTarBuffer(buffer, body) }()
@@ -42,14 +42,14 @@ func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, q *dirRequest,
 // tarBuffers are for the pieces of answers to POST ?tar: to grow a new one for each answer
 // costs more than reading the files.
 var tarBuffers = sync.Pool{New: func() any {
-	buffer := make([]byte, 0, 2*sinkPiece)
+	buffer := make([]byte, 0, tarPiece+sinkPiece)
 	return &buffer
 }}
 
 // putTarBuffer gives back a buffer, which grew into body, unless a large file made it so
 // large that it would waste memory.
 func putTarBuffer(buffer *[]byte, body []byte) {
-	if cap(body) <= 4*sinkPiece {
+	if cap(body) <= 2*tarPiece {
 		*buffer = body[:0]
 		tarBuffers.Put(buffer)
 	}

@@ -56,6 +56,36 @@ func TestAFileThatChangesBeforeItIsFetched(t *testing.T) {
 	})
 }
 
+// Temporary files that are gone before they are fetched left their directory unfinished in each pass,
+// and the next one listed it whole. Now the next part says that they are gone. One that the copy has
+// in an older version is still there, so its directory waits.
+func TestAFileThatVanishesBeforeItIsFetched(t *testing.T) {
+	simulate(t, "", "a/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		for _, name := range []string{"a/.temporary", "a/f"} {
+			r.write(name)
+			r.once("fetch /"+name, func() {
+				r.Tree.Remove(name)
+				r.Tree.Publish()
+			})
+			p, asked := r.follow()
+			isNew := name != "a/f"
+			require.Equal(t, isNew, p.Complete, name)
+			require.Equal(t, !isNew, p.Moved > 0, name)
+			if isNew {
+				require.Contains(t, asked, "part /a")
+				require.Equal(t, "/ a/", r.behind(), "the stamp of its removal is still to come")
+			} else {
+				require.NotContains(t, asked, "part /a")
+			}
+			p, asked = r.follow()
+			require.True(t, p.Complete)
+			require.Empty(t, r.behind())
+			require.NotContains(t, asked, "fetch /"+name)
+		}
+	})
+}
+
 // A file that looks like the one that was listed, or takes the place of a directory, is not asked
 // for: the directory stays unfinished.
 func TestWhatIsNotConfirmed(t *testing.T) {

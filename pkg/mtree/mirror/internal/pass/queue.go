@@ -81,7 +81,7 @@ type batch struct {
 
 // A batch is full with this many files or bytes, whichever comes first.
 const (
-	batchFiles = 128
+	batchFiles = 512
 	batchBytes = 4 << 20
 )
 

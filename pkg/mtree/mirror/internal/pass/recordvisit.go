@@ -182,14 +182,15 @@ func (p *pass) skip(n *node, count int64, what string) {
 // addFetches adds tasks for files to fetch. Files of --last come at the end, and files
 // that may be in the copy under another name wait until all deletions are known.
 func (p *pass) addFetches(n *node, changes []mtree.Change) {
-	var now, last, deferred []mtree.Change
+	now := changes[:0]
+	var last, deferred []mtree.Change
 	for _, c := range changes {
 		p.result.wantFiles++
 		p.result.wantBytes += c.Want.Size
 		switch {
 		case p.options.Memory.fullDisk.lacks(p.env.Replica, c.Want.Size):
 			p.fail(n, mtree.JoinPath(n.Path, c.Want.Name), errNoRoom)
-		case p.options.Last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
+		case !p.options.Last.Empty() && p.options.Last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
 			last = append(last, c)
 		case p.mayTakeOver(&c):
 			deferred = append(deferred, c)

@@ -59,8 +59,8 @@ func TestHowFilesBecomeTasks(t *testing.T) {
 	}{
 		"none":                   {nil, "", 0},
 		"one":                    {many(1), "1", 1},
-		"a full batch":           {many(batchFiles), "128", 1},
-		"one more":               {many(batchFiles + 1), "128 1", 2},
+		"a full batch":           {many(batchFiles), "512", 1},
+		"one more":               {many(batchFiles + 1), "512 1", 2},
 		"full by its bytes":      {[]int64{batchBytes}, "1", 1},
 		"and one more":           {[]int64{batchBytes, 1}, "1 1", 2},
 		"too much for one":       {[]int64{3 << 20, 2 << 20}, "1+1", 2},

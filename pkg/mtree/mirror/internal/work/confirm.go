@@ -17,7 +17,8 @@ import (
 // million entries in which one file changes all the time each pass would list them all. The next
 // part of the listing shows which version the source has: if it is what arrived, the directory
 // holds what was listed, and one change more, which has a later stamp. A listing may show such
-// a change, too, before its stamp is there.
+// a change, too, before its stamp is there. So it is with a file that is gone before it is fetched,
+// as temporary files are: if the part says that it is gone, the copy is right not to have it.
 
 // confirming is the end of a fetch, in which the source is asked which version it has. What it did
 // not tell yet is asked for again, with pauses that grow.
@@ -32,27 +33,28 @@ const (
 	confirmPause = 10 * time.Millisecond
 )
 
-// confirm takes those files from h.Moved that the source has as they arrived, if the group may
-// complete its directory then. Cost: a request, and one more for each pause.
+// confirm takes those files from h.Moved that the source has as they arrived, and those from h.Gone
+// that it says are gone, if the group may complete its directory then. Cost: a request, and one more
+// for each pause.
 func (c *confirming) confirm(ctx context.Context, g *FileGroup, h *FetchResult) {
-	if !g.Completes || g.Approx != nil || h.Moved != int64(len(h.moved)) || h.Gone+h.Unsettled+int64(len(h.Failed)) > 0 { // guard: TestWhatIsNotAskedFor
+	if !g.Completes || g.Approx != nil || h.Moved+h.Gone != int64(len(h.changed)) || h.Unsettled+int64(len(h.Failed)) > 0 { // guard: TestWhatIsNotAskedFor
 		return
 	}
-	for len(h.moved) > 0 && !c.failed && c.env.mayConfirm(&g.Target) {
+	for len(h.changed) > 0 && !c.failed && c.env.mayConfirm(&g.Target) {
 		part, err := c.env.Source.Part(ctx, g.Target.Path, g.Target.Record.Stamp)
 		c.failed = err != nil && !errors.Is(err, source.ErrNoPart) && !errors.Is(err, source.ErrWhole) // guard: TestWhatIsNotAskedFor
 		if err != nil && !errors.Is(err, source.ErrNoPart) || err == nil && !c.env.isNewsOf(&g.Target, &part) {
 			return
 		}
-		h.moved = slices.DeleteFunc(h.moved, func(m movedFile) bool {
-			told, same := m.toldBy(&part.Listing)
+		h.changed = slices.DeleteFunc(h.changed, func(f changedFile) bool {
+			told, same := f.toldBy(&part.Listing)
 			if same {
-				h.Moved--
+				h.settle(&f)
 				h.Told = &mtree.Listing{Stamp: part.Stamp, Now: part.Now, HasNow: part.HasNow}
 			}
 			return told
 		})
-		if len(h.moved) == 0 || c.pauses == mostPauses {
+		if len(h.changed) == 0 || c.pauses == mostPauses {
 			return
 		}
 		select {
@@ -86,20 +88,29 @@ func (env *Env) isNewsOf(t *Target, part *source.Dir) bool {
 		part.Stamp.After(t.Record.Stamp) // guard: TestWhatConfirmsAFile
 }
 
-// toldBy reports whether a part tells of the file, and whether the source has what arrived, with
-// the mode and owner that were listed.
-func (m *movedFile) toldBy(part *mtree.Listing) (told, same bool) {
-	if slices.Contains(part.Gone, m.want.Name) {
-		return true, false
+// settle counts a file no more that the source has as the copy has it.
+func (h *FetchResult) settle(f *changedFile) {
+	if f.gone {
+		h.Gone--
+	} else {
+		h.Moved--
 	}
-	at := slices.IndexFunc(part.Entries, func(e mtree.Entry) bool { return e.Name == m.want.Name })
+}
+
+// toldBy reports whether a part tells of the file, and whether the source has what arrived, with
+// the mode and owner that were listed, or has none as the copy.
+func (f *changedFile) toldBy(part *mtree.Listing) (told, same bool) {
+	if slices.Contains(part.Gone, f.want.Name) {
+		return true, f.gone
+	}
+	at := slices.IndexFunc(part.Entries, func(e mtree.Entry) bool { return e.Name == f.want.Name })
 	if at < 0 {
 		return false, false
 	}
-	is, want := &part.Entries[at], m.want
+	is, want := &part.Entries[at], f.want
 	want.Size, want.MTime, want.CTime = is.Size, is.MTime, is.CTime
 	return true, is.Kind == mtree.File &&
 		*is == want && // guard: TestWhatConfirmsAFile
-		is.Has&m.got.Has&mtree.HasCTime != 0 && // guard: TestWhatConfirmsAFile
-		source.SameFile(is, &m.got) // guard: TestWhatConfirmsAFile
+		is.Has&f.got.Has&mtree.HasCTime != 0 && // guard: TestWhatConfirmsAFile
+		source.SameFile(is, &f.got) // guard: TestWhatConfirmsAFile
 }

@@ -46,7 +46,7 @@ var changed = now.Add(time.Second)
 type ofAFile struct {
 	t      *testing.T
 	target Target
-	moved  movedFile
+	file   changedFile
 	part   source.Dir
 	env    Env
 }
@@ -56,8 +56,8 @@ func newOfAFile(t *testing.T) *ofAFile {
 	f.Has, f.CTime = f.Has|mtree.HasCTime, longAgo
 	is := f
 	is.Size, is.MTime, is.CTime = 7, changed, changed
-	c := &ofAFile{t: t, moved: movedFile{want: f, got: is}}
-	c.moved.got.Mode, c.moved.got.Has = 0, mtree.HasCTime // what an answer says of a file
+	c := &ofAFile{t: t, file: changedFile{want: f, got: is}}
+	c.file.got.Mode, c.file.got.Has = 0, mtree.HasCTime // what an answer says of a file
 	c.target = Target{Path: "d", Listed: now}
 	c.target.Record.Stamp, c.target.Record.ID = now, ours
 	c.part = source.Dir{Tree: source.Tree{ID: "t", Epoch: 5}, Fingerprint: "e", Direct: true}
@@ -73,10 +73,22 @@ func (c *ofAFile) confirm(ctx context.Context, err error, answers ...source.Dir)
 	from := &teller{answers: answers, err: err}
 	c.env.Source = from
 	end := confirming{env: &c.env}
-	h := &FetchResult{Moved: 1, moved: []movedFile{c.moved}}
+	h := c.result()
 	end.confirm(ctx, &FileGroup{Target: c.target, Completes: true}, h)
-	require.Equal(c.t, h.Moved == 0, h.Told != nil)
-	return h.Moved == 0, from.asked
+	confirmed = h.Moved+h.Gone == 0
+	require.Equal(c.t, confirmed, h.Told != nil)
+	return confirmed, from.asked
+}
+
+// result returns what the fetch brought.
+func (c *ofAFile) result() *FetchResult {
+	h := &FetchResult{changed: []changedFile{c.file}}
+	if c.file.gone {
+		h.Gone = 1
+	} else {
+		h.Moved = 1
+	}
+	return h
 }
 
 // A file that changed after it was listed is right if a later part of the same directory has it as
@@ -95,8 +107,8 @@ func TestWhatConfirmsAFile(t *testing.T) {
 		"another size":              func(c *ofAFile) { c.part.Entries[1].Size++ },
 		"another time":              func(c *ofAFile) { c.part.Entries[1].MTime = now },
 		"another ctime":             func(c *ofAFile) { c.part.Entries[1].CTime = now },
-		"no ctime":                  func(c *ofAFile) { c.moved.got.Has = 0 },
-		"none is told":              func(c *ofAFile) { c.part.Entries[1].Has, c.moved.want.Has = mtree.HasMode, mtree.HasMode },
+		"no ctime":                  func(c *ofAFile) { c.file.got.Has = 0 },
+		"none is told":              func(c *ofAFile) { c.part.Entries[1].Has, c.file.want.Has = mtree.HasMode, mtree.HasMode },
 		"another mode":              func(c *ofAFile) { c.part.Entries[1].Mode = 0o600 },
 		"another owner":             func(c *ofAFile) { c.part.Entries[1].UID = 5 },
 		"another kind":              func(c *ofAFile) { c.part.Entries[1].Kind = mtree.Symlink },
@@ -122,6 +134,31 @@ func TestWhatConfirmsAFile(t *testing.T) {
 			for _, one := range asked {
 				require.Equal(t, "d "+now.String(), one)
 			}
+		})
+	}
+}
+
+// A file that is gone by the time that it is fetched, and that the copy has not, is right if a later
+// part says that it is gone; not if it is there again.
+func TestWhatConfirmsThatAFileIsGone(t *testing.T) {
+	for name, change := range map[string]func(c *ofAFile){
+		"it is": nil,
+
+		"it is there again":         func(c *ofAFile) { c.part.Entries, c.part.Gone = []mtree.Entry{c.file.want}, nil },
+		"it is there, and has none": func(c *ofAFile) { c.part.Entries, c.part.Gone = []mtree.Entry{file("f")}, nil },
+		"not told":                  func(c *ofAFile) { c.part.Gone = []string{"g"} },
+		"another directory":         func(c *ofAFile) { c.part.ID = theirs },
+		"not later":                 func(c *ofAFile) { c.part.Stamp = now },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newOfAFile(t)
+			c.file.got, c.file.gone = mtree.Entry{}, true
+			c.part.Entries, c.part.Gone = nil, []string{"a", "f"}
+			if change != nil {
+				change(c)
+			}
+			confirmed, _ := c.confirm(t.Context(), nil, c.part)
+			require.Equal(t, change == nil, confirmed, name)
 		})
 	}
 }
@@ -180,7 +217,7 @@ func TestWhatIsNotAskedFor(t *testing.T) {
 		c := newOfAFile(t)
 		from := &teller{answers: []source.Dir{c.part}}
 		c.env.Source = from
-		g, h := &FileGroup{Target: c.target, Completes: true}, &FetchResult{Moved: 1, moved: []movedFile{c.moved}}
+		g, h := &FileGroup{Target: c.target, Completes: true}, c.result()
 		if change != nil {
 			change(g, h)
 		}
@@ -203,7 +240,7 @@ func TestWhatIsNotAskedFor(t *testing.T) {
 			c.env.Source = from
 			end := confirming{env: &c.env}
 			for range 3 {
-				end.confirm(t.Context(), &FileGroup{Target: c.target, Completes: true}, &FetchResult{Moved: 1, moved: []movedFile{c.moved}})
+				end.confirm(t.Context(), &FileGroup{Target: c.target, Completes: true}, c.result())
 			}
 			require.Len(t, from.asked, asked)
 		})

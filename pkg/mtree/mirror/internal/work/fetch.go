@@ -81,6 +81,9 @@ func (f *fetching) bring(groups []FileGroup) {
 			h.Denied++
 		case errors.Is(err, source.ErrGone), errors.Is(err, source.ErrChanging):
 			h.Gone++
+			if c := f.items[i].change; errors.Is(err, source.ErrGone) && c.Have == nil { // guard: TestAFileThatVanishesBeforeItIsFetched
+				h.changed = append(h.changed, changedFile{want: *c.Want, gone: true})
+			}
 		default:
 			h.Failed = append(h.Failed, Failure{want[i].Path, err})
 		}
@@ -201,7 +204,7 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	case !want.Is(got):
 		h.Moved++
 		if !replaces && !want.LooksLike(got) { // guard (always): TestWhatIsNotConfirmed
-			h.moved = append(h.moved, movedFile{*c.Want, *got})
+			h.changed = append(h.changed, changedFile{want: *c.Want, got: *got})
 		}
 	case !replaces: // else it does not have its name yet
 		h.Verified = append(h.Verified, c.Want)

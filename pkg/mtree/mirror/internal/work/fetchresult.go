@@ -13,7 +13,7 @@ type FetchResult struct {
 	Made      int64              // of these files, those under names that were free
 	Taken     int64              // of these files, those that were in the copy under another name
 	Denied    int64              // files that the source may not read
-	Gone      int64              // files that are gone, or that change as fast as they are read
+	Gone      int64              // files that are gone, and that no part says so of, or that change as fast as they are read
 	Moved     int64              // files that had changed and were stored with their own times, and that no part confirmed
 	Unsettled int64              // files that kept changing and were stored as read
 	Deletions []replica.Deletion // directories that have the name of a file
@@ -21,9 +21,13 @@ type FetchResult struct {
 	Verified  []*mtree.Entry     // files that arrived as they were listed
 	staged    bool               // the directory was filled in the staging directory, or that was tried
 	Replaced  bool               // the directory got its name with all files in it
-	moved     []movedFile        // of those of Moved, what the source can still confirm
+	changed   []changedFile      // of those of Moved and Gone, what the source can still confirm
 	Told      *mtree.Listing     // of the part that confirmed a file: when it was read, and its stamp; nil: none did
 }
 
-// movedFile is a file that arrived in another version than was listed.
-type movedFile struct{ want, got mtree.Entry }
+// changedFile is a file that arrived in another version than was listed, or that the copy has not
+// and the source had no more.
+type changedFile struct {
+	want, got mtree.Entry
+	gone      bool
+}

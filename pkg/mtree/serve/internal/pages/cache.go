@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree/serve/internal/render"
 )
@@ -24,7 +25,13 @@ type cached struct {
 	key  Key
 	time Time
 	page *Page
+	made time.Time
 }
+
+// keepFor is how long a page is kept. What changes an entry and not its directory, such as a write
+// through mmap or another hard link, moves no stamp until watch finds it: mirrors that list a directory anew from
+// time to time, for the sake of such changes, must not get what was read long ago.
+const keepFor = time.Hour
 
 // overhead is what a page costs beside its bytes: map, list, keys.
 const overhead = 400 // bytes
@@ -35,8 +42,8 @@ func NewCache(most int64, count *atomic.Int64) *Cache {
 	return &Cache{most: most, count: count, pages: map[Key]*list.Element{}, order: list.New()}
 }
 
-// Get returns the page, nil if there is none for these times.
-func (c *Cache) Get(key Key, time Time) *Page {
+// Get returns the page, nil if there is none for these times, or it is too old.
+func (c *Cache) Get(key Key, at Time) *Page {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.pages[key]
@@ -44,7 +51,7 @@ func (c *Cache) Get(key Key, time Time) *Page {
 		return nil
 	}
 	have := e.Value.(*cached)
-	if have.time != time {
+	if have.time != at || time.Since(have.made) > keepFor { // guard (without time.Since): TestAPageIsKeptForAnHour
 		c.drop(e)
 		return nil
 	}
@@ -54,7 +61,7 @@ func (c *Cache) Get(key Key, time Time) *Page {
 
 // Put keeps a page and drops the pages used longest ago. A page of more than a quarter of
 // the cache is not kept: it would push out all others.
-func (c *Cache) Put(key Key, time Time, p *Page) {
+func (c *Cache) Put(key Key, at Time, p *Page) {
 	key.Path = p.Key.Path // the one given may be a piece of a request's header
 	size := p.cost(key)
 	if size > c.most/4 {
@@ -65,7 +72,7 @@ func (c *Cache) Put(key Key, time Time, p *Page) {
 	if e := c.pages[key]; e != nil {
 		c.drop(e)
 	}
-	c.pages[key] = c.order.PushFront(&cached{key, time, p})
+	c.pages[key] = c.order.PushFront(&cached{key, at, p, time.Now()})
 	c.bytes += size
 	for c.bytes > c.most {
 		c.drop(c.order.Back())

@@ -64,12 +64,12 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 	return f, nil
 }
 
-// doFile does what do does for a request of a file. An answer that says that it is of another
+// doFile does what doDenied does for a request of a file. An answer that says that it is of another
 // file is refused: a proxy mixed them up, and both may have the same size, times and so
 // the same ETag. If serve followed symlinks to it no file
 // is at this path any more: Content-Location says so. Other servers may send it with any file.
 func (s *Source) doFile(ctx context.Context, r request, w *source.Wanted) (*http.Response, error) {
-	resp, err := s.do(ctx, r)
+	resp, err := s.doDenied(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -94,5 +95,48 @@ func TestARestInACoding(t *testing.T) {
 			_, ok := restOf(answer(coding, length), &source.Wanted{Entry: &e}, 4)
 			require.Equal(t, is && fits, ok, "%q, %d", coding, length)
 		}
+	}
+}
+
+// A cache had kept that serve could not read a file and a directory. Both could be read by then, and
+// the directory above was complete without them.
+func TestARefusalOutOfACache(t *testing.T) {
+	e := mtree.Entry{Name: "f", Kind: mtree.File, Size: 3, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
+	for name, isDenied := range map[string]bool{"by the cache": false, "by serve": true} {
+		t.Run(name, func(t *testing.T) {
+			var asked []string
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h, fresh := w.Header(), r.URL.Query().Has("fresh")
+				asked = append(asked, fmt.Sprint(r.URL.Path, " ", fresh))
+				h.Set(wire.HeaderVersion, wire.Version)
+				h.Set(wire.HeaderTree, strings.Repeat("0a", 16))
+				h.Set(wire.HeaderEpoch, "7")
+				switch {
+				case isDenied, !fresh:
+					w.WriteHeader(http.StatusForbidden)
+				case r.URL.Path == "/d/":
+					_, _ = w.Write(mtree.AppendListing(nil, mtree.Listing{Stamp: mtree.Unix(7, 0)}))
+				default:
+					h.Set("ETag", wire.FileTagOf(&e).String())
+					_, _ = fmt.Fprint(w, "abc")
+				}
+			}))
+			defer server.Close()
+			s, err := Open(Config{URL: server.URL})
+			require.NoError(t, err)
+			errs := map[string]error{}
+			for _, f := range s.Fetch(t.Context(), []source.Wanted{{Entry: &e, Path: "f"}}) {
+				errs["f"] = f.Err
+			}
+			_, errs["d"] = s.List(t.Context(), "d", mtree.Stamp{})
+			for what, err := range errs {
+				if isDenied {
+					require.ErrorIs(t, err, source.ErrDenied, what)
+				} else {
+					require.NoError(t, err, what)
+				}
+			}
+			require.Equal(t, []string{"/f false", "/f true", "/d/ false", "/d/ true"}, asked)
+		})
 	}
 }

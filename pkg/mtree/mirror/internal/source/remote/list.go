@@ -2,9 +2,11 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 
 	"tidemark/pkg/mtree"
@@ -38,14 +40,14 @@ func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (sour
 
 // serveListing asks serve for a directory; with fresh, past every cache.
 func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l source.Dir, err error) {
-	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
+	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}, plain: s.near}
 	if fresh {
 		r.header["Cache-Control"] = "no-cache"
 		r.pastCaches() // guard: TestALaterListingComesPastCaches
 	}
 	l.Direct = fresh
 	err = s.turn.inTurn(ctx, func(room *room) error {
-		resp, err := s.do(ctx, r)
+		resp, err := s.doDenied(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -68,6 +70,17 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 // ignores, with another value each time. nginx's answers a request with no-cache, too, out of what it has.
 func (r *request) pastCaches() {
 	r.query += "&fresh=" + strconv.FormatUint(rand.Uint64(), 36)
+}
+
+// doDenied does what do does. A cache may keep for long that serve had no right to read something,
+// and what is denied does not leave its directory unfinished: so it asks again, past every cache.
+func (s *Source) doDenied(ctx context.Context, r request) (*http.Response, error) {
+	resp, err := s.do(ctx, r)
+	if errors.Is(err, source.ErrDenied) { // guard: TestARefusalOutOfACache
+		r.pastCaches()
+		resp, err = s.do(ctx, r)
+	}
+	return resp, err
 }
 
 // maxPart is the most of a part that is read, in bytes: 1,000 names with their attributes.
