@@ -195,7 +195,7 @@ func TestAllowedImports(t *testing.T) {
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
 		watch + "publish": {core, disk, core + "/internal/glob", filetime, journal, notify, state, wire,
 			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},
-		watch + "audit": {core, sys, wire, disk, core + "/internal/glob", machine, notify, state,
+		watch + "audit": {core, sys, wire, disk, core + "/internal/glob", filetime, machine, notify, state,
 			watch + "health", watch + "ownwrites", watch + "stamprule"},
 	} {
 		require.Contains(t, packages, path)

@@ -3,6 +3,7 @@
 package watch_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/watch"
@@ -232,6 +234,41 @@ func TestMountedMeanwhile(t *testing.T) {
 		again("a file", "a/\xff b")
 		unmount()
 		again("a file no more", "a/\xff b")
+	})
+}
+
+// What is mounted below the root may store coarser steps of time than the root. There two changes
+// in one second got stamps that showed as one: a reader who had the first never saw the second.
+// And watch took its own write for somebody else's, which made the next batch, for ever.
+func TestCoarserThanTheRoot(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root := newTreeIn(t, inMemory(t), "m/", "b/")
+		image, _ := testfs.Make(t, "mkfs.ext4", "-q", "-F", "-I", "128")
+		testfs.Mount(t, filepath.Join(root, "m"), "mount", "-o", "loop", image, filepath.Join(root, "m"))
+		must(t, os.Mkdir(filepath.Join(root, "m/d"), 0o755))
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		r.sync()
+		seen := logStamps(t, root)
+		for i := range 6 { // some of them in one second, unless a batch waits for the next
+			for _, dir := range []string{"m", "m/d"} {
+				write(t, filepath.Join(root, dir, fmt.Sprint(i)), "new")
+				r.sync()
+				seen.fresh(fmt.Sprint("file ", i), dir)
+				seen.note()
+			}
+		}
+		require.Empty(t, exceptions(t, root).Stamps, "it holds what it is given")
+		if backend == "none" {
+			return // an audit stamps again what changed so lately that nobody can tell who did it
+		}
+		for range 10 { // each is one batch; what goes on by itself makes many
+			r.sync()
+		}
+		before := r.config.Stats.Stamped.Load()
+		for range 10 {
+			r.sync()
+		}
+		require.Equal(t, before, r.config.Stats.Stamped.Load(), r.log)
 	})
 }
 

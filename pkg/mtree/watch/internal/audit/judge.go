@@ -3,6 +3,7 @@ package audit
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -31,9 +32,14 @@ func (s *scan) judge(v *visit, info disk.Info) bool {
 }
 
 // judged returns the ctime of a directory as that which a scan judges, at a time read before.
-// It is zero if it is so young that a later change may leave the same one.
+// It is zero if it is so young that a later change may leave the same one. What is mounted below
+// the root may store coarser steps.
 func (s *scan) judged(ctime, now mtree.Stamp) mtree.Stamp {
-	if ctime.Add(s.Granule + wire.ClockLag).Before(now) { // guard (s.Granule + wire.ClockLag -> wire.ClockLag): TestTooYoungToBeJudged
+	granule := s.Granule
+	if s.CrossMounts { // guard: TestTooYoungToBeJudged
+		granule = max(granule, filetime.CoarsestGranule(ctime))
+	}
+	if ctime.Add(granule + wire.ClockLag).Before(now) { // guard (granule + wire.ClockLag -> wire.ClockLag): TestTooYoungToBeJudged
 		return ctime
 	}
 	return mtree.Stamp{}

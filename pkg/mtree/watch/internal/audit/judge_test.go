@@ -122,6 +122,12 @@ func TestTooYoungToBeJudged(t *testing.T) {
 	require.Zero(t, fine.judged(at(5), at(5).Add(wire.ClockLag)))
 	require.Zero(t, coarse.judged(at(5), at(6).Add(wire.ClockLag)))
 	require.Equal(t, at(5), coarse.judged(at(5), at(6).Add(wire.ClockLag+1)))
+
+	mounted := &scan{Tree: Tree{Granule: 1, CrossMounts: true}} // what is mounted may be coarser
+	require.Zero(t, mounted.judged(at(5), at(6).Add(wire.ClockLag)))
+	require.Equal(t, at(5), mounted.judged(at(5), at(6).Add(wire.ClockLag+1)))
+	require.Zero(t, mounted.judged(at(4), at(6).Add(wire.ClockLag)))
+	require.Equal(t, at(5).Add(1), mounted.judged(at(5).Add(1), at(5).Add(100*time.Millisecond)), "that is fine")
 }
 
 func selfOf(t *testing.T, d *disk.Dir) disk.Info {

@@ -33,9 +33,11 @@ type Exceptions struct {
 	placed  int64 // counts the refusals and their ends, which the one who stamps records
 	known   bool  // readers know that the files hold anything
 	failed  error // of the last writing
-	late    bool  // a write failed: stamps were set above directories that the files did not name yet
+	late    bool  // a write failed: stamps were set above directories of which the files did not say this yet
 	mending bool  // the running audit stamps all of them anew
 	waiting bool  // timer runs
+
+	accepted map[string]bool // directories that left stamps since the files were last written in time
 }
 
 // refusal is a directory that refuses its time, and the stamp that it should show.
@@ -59,7 +61,7 @@ const retryPause = time.Minute
 func newExceptions() *Exceptions {
 	e := &Exceptions{
 		stamps: map[string]refusal{}, unread: map[string]unread{}, found: map[string]unread{}, paths: map[disk.Node]string{},
-		timer: time.NewTimer(retryPause),
+		timer: time.NewTimer(retryPause), accepted: map[string]bool{},
 	}
 	e.timer.Stop()
 	return e
@@ -141,6 +143,7 @@ func (e *Exceptions) forget(path string) {
 	e.dirty = true // guard: TestARefusalEndsWhileNobodyWatches
 	e.changes++
 	e.placed++
+	e.accepted[path] = true // guard: TestExceptionsThatEndUnwritten
 }
 
 // StampOf returns the stamp of a directory that refuses it.
@@ -221,10 +224,14 @@ func (e *Exceptions) setReadable(path string, was unread) {
 }
 
 // DropReadable forgets the directories that can be read again: everything above them is
-// stamped.
+// stamped. If the files were not written in time, readers of these stamps were still refused. Then
+// an audit stamps what is above anew, and has to know where.
 func (e *Exceptions) DropReadable() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.failed != nil || e.late { // guard: TestExceptionsThatEndUnwritten
+		return
+	}
 	for path, have := range e.unread {
 		if have.readable {
 			delete(e.unread, path)
@@ -321,6 +328,17 @@ func (e *Exceptions) writtenLate() bool {
 	return e.late
 }
 
+// acceptedLate returns the directories that ceased to refuse their time, if their lines may have
+// outlived that, in order.
+func (e *Exceptions) acceptedLate() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.late {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(e.accepted))
+}
+
 // Placed counts the refusals that began, went on or ended. Only who stamps records them.
 func (e *Exceptions) Placed() int64 {
 	e.mu.Lock()
@@ -359,7 +377,19 @@ func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error)
 	some := len(e.stamps)+len(e.unread) > 0
 	first = some && !e.known
 	e.dirty, e.loose, e.known = false, false, some
+	if !e.late { // guard (always): TestRetriesAfterALateWrite
+		clear(e.accepted)
+	}
 	return first, nil
+}
+
+// Untold records that readers could not be told of the files, which the last Save wrote for the
+// first time. That is as bad as if they had not been written.
+func (e *Exceptions) Untold() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dirty, e.known = true, false
+	e.late, e.loose, e.mending = true, true, false
 }
 
 func (e *Exceptions) stampLines() map[string]state.Refusal {

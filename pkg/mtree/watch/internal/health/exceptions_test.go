@@ -269,6 +269,25 @@ func TestAWriteThatFails(t *testing.T) {
 	require.True(t, e.writtenLate(), "nor does the next")
 }
 
+// If readers could not be told that there are files, it is as if these had not been written.
+func TestUntold(t *testing.T) {
+	e, m := newExceptions(), markerIn(t, t.TempDir())
+	_, _ = e.refuse("a", disk.Node{Ino: 5}, at(1), false)
+	for range 2 {
+		first, err := e.Save(m, false)
+		require.NoError(t, err)
+		require.True(t, first)
+		e.Untold()
+		require.False(t, isSaved(e))
+		require.True(t, e.writtenLate())
+		require.NotEmpty(t, e.Trouble())
+	}
+	e.beginAudit()
+	e.Untold()
+	e.endAudit()
+	require.True(t, e.writtenLate(), "that audit had begun before")
+}
+
 // Readers look into the files only when the status says that they hold anything.
 func TestSave(t *testing.T) {
 	top := t.TempDir()
@@ -376,6 +395,7 @@ func TestSavedBelow(t *testing.T) {
 		"is readable":   {func(e *Exceptions) { e.SetReadable("u") }, false},
 		"is distrusted": {func(e *Exceptions) { e.Distrust() }, false},
 		"is rewritten":  {func(e *Exceptions) { e.Rewrite() }, false},
+		"is untold":     {func(e *Exceptions) { e.Untold() }, false},
 		"is taken over": {func(e *Exceptions) {
 			e.Load(&state.Exceptions{Unread: map[string]state.Unread{"v": {}}}, func(string, bool) bool { return false })
 		}, false},

@@ -132,12 +132,15 @@ type Retry struct {
 // Retries returns the directories that the next audit has to stamp again: those that refused
 // their time. They only have to show their published stamp. But if the files could not be
 // written before the directories above were stamped, everything above counts as changed,
-// too.
+// too, and so it does above those that ceased to refuse their time meanwhile.
 func (m *Monitor) Retries() (all []Retry) {
 	late := m.Exceptions.writtenLate()
 	if late {
 		for path := range m.Exceptions.Unread() {
 			all = append(all, Retry{Path: mtree.ParentPath(path)})
+		}
+		for _, path := range m.Exceptions.acceptedLate() {
+			all = append(all, Retry{Path: path})
 		}
 	}
 	for _, path := range m.Exceptions.refusing() {

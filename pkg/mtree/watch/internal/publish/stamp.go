@@ -42,9 +42,7 @@ type publisher struct {
 //
 //	fstat, utimensat, fstat
 //
-// A stamp that equals the ctime which writing it leaves is written again, one granule
-// more. A create or delete in the same tick shows the same, so the stamp could not be
-// remembered as ours, and an audit could not tell our write from theirs.
+// It may be written several times: see give.
 func (p *publisher) write(d *disk.Dir, path string, at ownwrites.Place, top mtree.Stamp, f *audit.Finding, came mtree.Stamp, since int64) mtree.Stamp {
 	if !p.Health.Exceptions.Saved(since) { // guard: TestToldBeforeWhatIsAbove
 		p.SaveExceptions()
@@ -59,11 +57,7 @@ func (p *publisher) write(d *disk.Dir, path string, at ownwrites.Place, top mtre
 		return top
 	}
 	stamp := p.rule.Stamp(top, p.Clock.Now(), before.MTime, before.CTime, came)
-	after, err := p.set(d, path, before, stamp)
-	if err == nil && after.MTime == stamp && after.CTime == stamp { // guard: TestStampedInTheTickOfTheChange
-		stamp = stamp.Add(p.rule.Granule)
-		after, err = p.set(d, path, before, stamp)
-	}
+	stamp, after, err := p.give(d, path, before, stamp)
 	p.Top = mtree.Later(p.Top, stamp) // guard: TestRunsOfWatch
 	p.gave(path, at, before, stamp, err)
 	if err != nil {
@@ -74,12 +68,54 @@ func (p *publisher) write(d *disk.Dir, path string, at ownwrites.Place, top mtre
 	return stamp
 }
 
+// giveTries is how often a stamp is raised at most: for each granule once, and once for the ctime.
+const giveTries = 10
+
+// give gives d a stamp, and returns the one that it has then, with d's attributes after that. It
+// may have to be more.
+//
+// What is mounted below the root may store coarser steps than the root's file system does. It
+// rounds a stamp down, perhaps to one that d showed before. Then d gets one of its own steps more.
+//
+// A stamp that equals the ctime which writing it leaves is written again, one step
+// more. A create or delete in the same tick shows the same, so the stamp could not be
+// remembered as ours, and an audit could not tell our write from theirs.
+//
+// Two stamps count as not held: one beyond what the file system can count, which would be shown as
+// its last time, each time; and one on a coarser file system whose ctime follows the mtime, as that
+// of FAT does, for nobody could tell such a write from others. Then the stamp is the first one.
+func (p *publisher) give(d *disk.Dir, path string, before disk.Info, stamp mtree.Stamp) (mtree.Stamp, disk.Info, error) {
+	first, step, raised := stamp, p.rule.Granule, false
+	for range giveTries {
+		after, err := p.set(d, path, before, stamp)
+		if err != nil {
+			return stamp, after, err
+		}
+		granule, counted := filetime.GranuleOf(stamp, after.MTime)
+		switch {
+		case !counted: // guard: TestStampsBeyondTheEnd
+			return first, after, health.ErrNotHeld
+		case after.MTime != stamp: // guard: TestStampsOnACoarserFileSystem
+			step = granule
+			stamp = after.MTime.Add(step)
+		case after.CTime == stamp && !raised: // guard: TestStampedInTheTickOfTheChange
+			stamp, raised = stamp.Add(step), true
+		case after.CTime == stamp && step != p.rule.Granule: // guard: TestStampsThatTheCTimeFollows
+			return first, after, health.ErrNotHeld
+		default:
+			return stamp, after, nil
+		}
+	}
+	return first, before, health.ErrNotHeld
+}
+
 // holdTries is how often a time is set before it counts as not held. Somebody may change
 // the directory just after us, but not each time.
 const holdTries = 10
 
 // set sets d's time and returns d's attributes after that. A time that does not hold counts
-// as refused: some file systems take no times and report success.
+// as refused: some file systems take no times and report success. One that is rounded down, or
+// beyond what the file system can count, is left as it is: see give.
 // before is what it showed.
 func (p *publisher) set(d *disk.Dir, path string, before disk.Info, stamp mtree.Stamp) (after disk.Info, err error) {
 	for range holdTries {
@@ -158,7 +194,8 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, at ownwrites.Place, f *
 }
 
 // showPublished gives a directory that refused its time its published stamp, if the
-// directory takes it now. For readers nothing changes.
+// directory takes it now. For readers nothing changes. If it is rounded down, the directory stays
+// one that refuses: our write is taken for somebody else's, which leads to a stamp that holds.
 func (p *publisher) showPublished(d *disk.Dir, path string, at ownwrites.Place) {
 	p.OwnWrites.Lock()
 	defer p.OwnWrites.Unlock()
@@ -171,7 +208,7 @@ func (p *publisher) showPublished(d *disk.Dir, path string, at ownwrites.Place) 
 		p.Health.Accept(path) // another directory has this name now
 		return
 	}
-	if after, err := p.set(d, path, before, stamp); err == nil {
+	if after, err := p.set(d, path, before, stamp); err == nil && after.MTime == stamp { // guard (without after.MTime): TestShowPublished
 		p.remember(path, at, stamp, before, after, nil)
 	}
 }

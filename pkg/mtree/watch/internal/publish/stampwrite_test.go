@@ -3,6 +3,7 @@ package publish
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -132,7 +133,7 @@ func TestWriteWithoutALook(t *testing.T) {
 }
 
 // A stamp that equals the ctime which writing it leaves is written again, one granule more.
-// One that is shown otherwise is not.
+// One that is rounded is written again for that, one of the coarser steps more.
 func TestWriteInTheTickOfTheChange(t *testing.T) {
 	for _, whole := range []bool{false, true} {
 		d := newDesk(t)
@@ -146,17 +147,82 @@ func TestWriteInTheTickOfTheChange(t *testing.T) {
 				}
 			}
 		}
-		stamp := d.write(top)
+		want := top.Add(1)
 		if whole {
-			require.Equal(t, top, stamp)
-			require.Equal(t, 1, d.set)
-			continue
+			want = top.Floor(time.Second).Add(100) // the next step there is
 		}
-		require.Equal(t, top.Add(1), stamp)
+		stamp := d.write(top)
+		require.Equal(t, want, stamp)
 		require.Equal(t, stamp, d.shows(t).MTime)
 		require.Equal(t, stamp, d.Top)
 		require.Equal(t, 2, d.set)
 		require.True(t, d.OwnWrites.Has(d.shows(t)))
+	}
+}
+
+// rounds lets every time be shown in steps of so many seconds, as on a coarser file system that is
+// mounted there. If ctimes follow, each is the mtime.
+func (d *desk) rounds(step int64, follow bool) {
+	d.Show = func(_ string, stx *unix.Statx_t) {
+		stx.Mtime.Sec, stx.Mtime.Nsec = stx.Mtime.Sec-stx.Mtime.Sec%step, 0
+		stx.Ctime.Sec, stx.Ctime.Nsec = stx.Ctime.Sec-stx.Ctime.Sec%step, 0
+		if follow {
+			stx.Ctime = stx.Mtime
+		}
+	}
+}
+
+// What is mounted below the root may store coarser steps than the root. It rounded two stamps to
+// one, and a reader who had the first never saw what came with the second. Our own write was taken
+// for somebody else's, which led to the next one, for ever.
+func TestStampsOnACoarserFileSystem(t *testing.T) {
+	for _, step := range []int64{1, 2} {
+		d := newDesk(t)
+		d.rounds(step, false)
+		last := d.shows(t).MTime
+		for range 3 {
+			stamp := d.write(last.Add(1)) // as the least stamp above everything published
+			require.True(t, stamp.After(last), "%s after %s", stamp, last)
+			require.Equal(t, stamp, d.shows(t).MTime)
+			require.Equal(t, stamp, d.Top)
+			require.True(t, d.OwnWrites.Has(d.shows(t)))
+			last = stamp
+		}
+		_, refused := d.refused(t)
+		require.False(t, refused)
+	}
+}
+
+// On FAT the ctime is the mtime: whatever stamp is written, it equals the ctime, and nobody can
+// tell the write from somebody else's. .tidemark/stamps has the stamp.
+func TestStampsThatTheCTimeFollows(t *testing.T) {
+	d := newDesk(t)
+	d.rounds(2, true)
+	top := d.shows(t).MTime.Add(1)
+	require.Equal(t, top, d.write(top))
+	require.Equal(t, top, d.Top)
+	have, refused := d.refused(t)
+	require.True(t, refused)
+	require.Equal(t, top, have)
+	require.True(t, d.Health.DoesNotHold("d"))
+}
+
+// Beyond its end a file system shows one time for all stamps. .tidemark/stamps has them.
+func TestStampsBeyondTheEnd(t *testing.T) {
+	d := newDesk(t)
+	d.now = mtree.Unix(math.MaxInt32+1000, 0)
+	d.Show = func(_ string, stx *unix.Statx_t) {
+		if stx.Mtime.Sec > math.MaxInt32 {
+			stx.Mtime.Sec, stx.Mtime.Nsec = math.MaxInt32, 0
+		}
+	}
+	for i := range 2 {
+		top := mtree.Unix(math.MaxInt32+10+int64(i), 0)
+		require.Equal(t, top, d.write(top))
+		have, refused := d.refused(t)
+		require.True(t, refused)
+		require.Equal(t, top, have)
+		require.Equal(t, i+1, d.set, "once each: it will not hold")
 	}
 }
 
@@ -288,7 +354,7 @@ func TestFirstThatIsRefused(t *testing.T) {
 // A directory that refused its stamp shows it as soon as it takes it, and then no longer
 // stands apart. Readers see nothing new.
 func TestShowPublished(t *testing.T) {
-	published := mtree.Unix(5000, 0)
+	published := mtree.Unix(5001, 0)
 	for _, c := range []struct {
 		what     string
 		apart    bool // afterwards
@@ -297,6 +363,7 @@ func TestShowPublished(t *testing.T) {
 	}{
 		{"it takes it", false, true, func(*desk, disk.Node) {}},
 		{"it refuses it", true, false, func(d *desk, _ disk.Node) { d.Refuse("utimes d", unix.EPERM, -1) }},
+		{"it rounds it", true, false, func(d *desk, _ disk.Node) { d.rounds(2, false) }},
 		{"it cannot be looked at", true, false, func(d *desk, _ disk.Node) { d.Refuse("statx d", unix.EIO, 1) }},
 		{"another directory", false, false, func(d *desk, node disk.Node) {
 			node.Ino++
@@ -313,7 +380,7 @@ func TestShowPublished(t *testing.T) {
 		require.Equal(t, c.apart, stamps == 1, c.what)
 		require.Equal(t, c.shown, d.shows(t).MTime == published, c.what)
 		require.Equal(t, c.shown, d.OwnWrites.Has(d.shows(t)), c.what)
-		require.Equal(t, c.shown || c.what == "it refuses it", d.set == 1, c.what)
+		require.Equal(t, c.shown || c.apart && c.what != "it cannot be looked at", d.set == 1, c.what)
 		require.False(t, d.Changed, c.what)
 	}
 }
