@@ -21,6 +21,8 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // sameBut requires the copy to equal the source, except for what lose removes from the lines
@@ -206,4 +208,34 @@ func TestNTFSKeepsMoreThanWholeSeconds(t *testing.T) {
 	s.publish("new/i")
 	fine()
 	require.NotContains(t, b.out.String(), "fetched 1")
+}
+
+// With --cross-mounts, mirror read a subvolume of btrfs in a local source, although watch does not
+// hear it: nothing is mounted there, but it is another file system all the same.
+func TestNoSubvolumeIsReadThatWatchDoesNotHear(t *testing.T) {
+	s := &tree{t: t, root: filepath.Join(testfs.Image(t, "mkfs.btrfs", "-q"), "source")}
+	require.NoError(t, os.Mkdir(s.root, 0o755))
+	testtree.Make(t, s.root, "a/f = one")
+	testfs.Run(t, "btrfs", "-q", "subvolume", "create", s.path("a/sub"))
+	testtree.Make(t, s.path("a/sub"), "d/in = x")
+	s.watch()
+	hears := func(far bool) {
+		require.NoError(t, s.status.Write(state.Status{State: wire.Watched, CrossMounts: &far}))
+	}
+	b := newBench(t, s.root)
+	b.config.CrossMounts = true
+	hears(false)
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "skipped 1, failed 0")
+	require.NoFileExists(t, b.path("a/sub/d/in"))
+	require.Equal(t, "one", b.read("a/f"))
+	hears(true)
+	require.NoError(t, b.once())
+	require.Equal(t, "x", b.read("a/sub/d/in"))
+	hears(false)
+	testtree.Make(t, s.path("a/sub"), "d/in = changed")
+	s.change("a/f = two")
+	require.NoError(t, b.once())
+	require.Equal(t, "x", b.read("a/sub/d/in"), "nobody vouches for it, and nobody deletes it")
+	require.Equal(t, "two", b.read("a/f"))
 }

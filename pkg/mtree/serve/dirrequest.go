@@ -33,6 +33,16 @@ type dirRequest struct {
 	place   *place      // in bulkLimit
 	kept    *pages.Page // a listing that was read for this answer; nil: none
 	linkErr error       // a symlink of the listing could not be followed, and what is there is not known
+
+	room *pages.Holder // for the answer that this request made, perhaps for others, too; nil: none
+}
+
+// giveRoom gives back the room for the answer that this request made.
+func (q *dirRequest) giveRoom() {
+	if q.room != nil {
+		q.room.Give()
+		q.room = nil
+	}
 }
 
 func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {

@@ -1,7 +1,7 @@
 //go:build filesystems
 
 // A file system that fails under the server: xfs on a loop device, shut down by
-// Debian's xfs_io. It needs root.
+// Debian's xfs_io; and subvolumes of btrfs. They need root.
 package serve_test
 
 import (
@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testfs"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -69,4 +71,46 @@ func TestIOErrors(t *testing.T) {
 	require.Error(t, err, "what was under way is cut")
 	require.Contains(t, log.String(), "input/output error")
 	require.NotContains(t, log.String(), root)
+}
+
+// A subvolume of btrfs in the tree is another file system, though nothing is mounted. Without
+// --cross-mounts it was left out of listings, and answered to all who knew its name. With it, over a
+// watch without, it was answered where 403 is promised: what changed there never reached a copy.
+func TestSubvolumesAreBeyond(t *testing.T) {
+	root := testfs.Image(t, "mkfs.btrfs", "-q")
+	require.NoError(t, os.Mkdir(root+"/a", 0o755))
+	testfs.Run(t, "btrfs", "-q", "subvolume", "create", root+"/a/sub")
+	s := publishWatched(t, serve.Config{Root: root, Tar: true}, map[string]string{
+		"a/f": "1", "a/sub/f": "2", "a/sub/d/g": "3", "file": "-> a/sub/f", "dir": "-> a/sub",
+	})
+	beyond := []string{
+		"/a/sub", "/a/sub/", "/a/sub/?txt", "/a/sub/?json", "/a/sub/?html", "/a/sub/?sums", "/a/sub/?tar", "/a/sub/?txt&wait=0.01",
+		"/a/sub/?txt&since=0", "/a/sub/?txt&since=0&part=1", "/a/sub/f", "/a/sub/d", "/a/sub/d/", "/a/sub/d/g",
+	}
+	answers := func(want int, listed ...string) {
+		t.Helper()
+		s.start()
+		require.Equal(t, listed, names(s.list("/a/")))
+		for _, target := range beyond {
+			require.Equal(t, want, s.get(target).StatusCode, target)
+		}
+		for _, target := range []string{"/file", "/dir", "/dir/f"} {
+			require.Equal(t, 404, s.get(target).StatusCode, target)
+		}
+		for _, query := range []string{"sums", "tar"} {
+			a := s.do(http.MethodPost, "/a/?"+query, strings.NewReader("sub/f\nf\n"))
+			require.Equal(t, 200, a.StatusCode)
+			require.NotContains(t, a.body, "sub/f", query)
+			require.Equal(t, want, s.do(http.MethodPost, "/a/sub/?"+query, strings.NewReader("f\n")).StatusCode, query)
+		}
+	}
+	answers(404, "f")
+	require.NotContains(t, s.get("/a/?tar").body, "sub")
+	s.cfg.CrossMounts = true
+	answers(403, "f", "sub")
+	s.alterStatus(func(status *state.Status) { status.CrossMounts = new(bool); *status.CrossMounts = true })
+	s.start()
+	for _, target := range []string{"/a/sub/f", "/file", "/a/sub/?txt"} {
+		require.Equal(t, 200, s.get(target).StatusCode, target)
+	}
 }

@@ -32,7 +32,9 @@ func (h *Handler) sharedSince(r *http.Request, q *dirRequest, from mtree.Stamp, 
 	return h.share(r, flight, time, func() (*pages.Page, error) { return h.makeSince(r, q, key, from, after) })
 }
 
-// makeSince makes such an answer.
+// makeSince makes such an answer. Each STAMP is another one, so that any number of them may be made at
+// once: before one takes memory it has room, which q keeps until giveRoom, so that the page counts
+// also before it is sent.
 func (h *Handler) makeSince(r *http.Request, q *dirRequest, key pages.Key, from mtree.Stamp, after string) (*pages.Page, error) {
 	dir, err := h.tree.OpenDir(q.path)
 	if err != nil {
@@ -43,6 +45,9 @@ func (h *Handler) makeSince(r *http.Request, q *dirRequest, key pages.Key, from 
 		return nil, err
 	}
 	walk := h.newWalk(r, q, from, after, nil)
+	p := &pages.Page{Key: key, Load: pages.Load{Bytes: changed.KeptMost}, Whole: true}
+	p.Key.Path = strings.Clone(key.Path) // it may be a piece of a request's header
+	walk.Reserve = h.reserveFor(q, p)    // guard: TestSlowReadersOfManyAnswers
 	lookAgain := func() (mtree.Stamp, error) {
 		err := h.look(q, dir)
 		return q.self.MTime, err
@@ -52,18 +57,32 @@ func (h *Handler) makeSince(r *http.Request, q *dirRequest, key pages.Key, from 
 	}
 	if err := walk.Run(); err != nil {
 		q.kept = walk.Kept
+		q.giveRoom()
 		return nil, err
 	}
 	body := walk.End()
 	if q.coding == render.Gzip {
 		body = render.Compress(body)
 	}
-	p := &pages.Page{Key: key, Pieces: [][]byte{body}, Size: int64(cap(body)), Stamp: q.self.MTime, Hot: walk.IsHot(), Whole: true}
-	p.Load.Bytes, p.Key.Path = p.Size, strings.Clone(key.Path) // it may be a piece of a request's header
+	p.Pieces, p.Size, p.Stamp, p.Hot = [][]byte{body}, int64(cap(body)), q.self.MTime, walk.IsHot()
+	if q.room == nil {
+		p.Load.Bytes = p.Size
+	} else {
+		q.room.Resize(p.Size)
+	}
 	if !walk.IsHot() && !walk.IsCut() && after == "" && q.snap.State == wire.Watched {
 		h.answers.Put(key, q.time(), p)
 	}
 	return p, nil
+}
+
+// reserveFor returns what takes the room for p, which q makes. While it is made no client is waited
+// for, and nobody is cut.
+func (h *Handler) reserveFor(q *dirRequest, p *pages.Page) func() error {
+	return func() (err error) {
+		q.room, err = h.room.Take(&p.Load, func() {})
+		return err
+	}
 }
 
 // newWalk returns a walk for an answer to q. out as for changed.NewWalk.

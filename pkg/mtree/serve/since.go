@@ -81,6 +81,7 @@ func otherEpoch(r *http.Request, q *dirRequest) bool {
 func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirRequest, a *reply, from mtree.Stamp, after string) {
 	a.options = q.snap.Fingerprint // there is no ETag that says so
 	if q.query["part"] == "1" {
+		defer q.giveRoom() // not before the page is held
 		p, err := h.sharedSince(r, q, from, after)
 		switch {
 		case err == nil:

@@ -6,14 +6,18 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -158,4 +162,79 @@ func TestListsOfPathsAreBounded(t *testing.T) {
 	a := s.do(http.MethodPost, "/?sums", strings.NewReader("a\n"))
 	require.Equal(t, 200, a.StatusCode)
 	require.Contains(t, a.body, "  a\n")
+}
+
+// stuckWriter is the client of a request who takes nothing long, until it is cut.
+type stuckWriter struct {
+	header http.Header
+	begun  func() // the answer is being sent; may be called more than once
+	gone   chan struct{}
+	cut    func() // closes gone; may be called more than once
+}
+
+func newStuckWriter(begun func()) *stuckWriter {
+	w := &stuckWriter{header: http.Header{}, begun: sync.OnceFunc(begun), gone: make(chan struct{})}
+	w.cut = sync.OnceFunc(func() { close(w.gone) })
+	return w
+}
+
+func (w *stuckWriter) Header() http.Header { return w.header }
+func (w *stuckWriter) WriteHeader(int)     {}
+func (w *stuckWriter) CutOff()             { w.cut() }
+
+func (w *stuckWriter) Write(p []byte) (int, error) {
+	if len(p) < pages.Small {
+		return len(p), nil
+	}
+	w.begun()
+	<-w.gone
+	return 0, io.ErrClosedPipe
+}
+
+// Each STAMP is another answer to ?since, made for whoever asks for it. Clients that asked for many
+// and took nothing had each an answer of up to 1 MiB made, which counted nowhere while it waited for
+// room: for five seconds, and then they came again.
+func TestSlowReadersOfManyAnswers(t *testing.T) {
+	if raceEnabled {
+		return // the detector's own memory counts
+	}
+	const entries, readers = 2500, 1000 // some 750 KB each; to stat the directory is a small one
+	root := inMemory(t)
+	require.NoError(t, os.Mkdir(root+"/d", 0o755))
+	for i := range entries {
+		require.NoError(t, os.WriteFile(fmt.Sprintf("%s/d/%0240d", root, i), nil, 0o644))
+	}
+	watched(t, root, wire.Watched)
+	h, err := serve.New(serve.Config{Root: root, CacheBytes: -1, Stats: &serve.Stats{}})
+	require.NoError(t, err)
+	defer h.Close()
+	before := inUse()
+	var answered atomic.Int64
+	var all sync.WaitGroup
+	var clients []*stuckWriter
+	for i := range readers {
+		w := newStuckWriter(func() { answered.Add(1) })
+		clients = append(clients, w)
+		r := httptest.NewRequest(http.MethodGet, fmt.Sprintf("/d/?txt&since=0.%09d&part=1", i+1), nil)
+		all.Go(func() {
+			defer w.begun()                  // or it was refused
+			defer func() { _ = recover() }() // the handler panics where a client has gone
+			h.ServeHTTP(w, r)
+		})
+	}
+	most := before
+	require.Eventually(t, func() bool {
+		most = max(most, inUse())
+		return answered.Load() == readers
+	}, longest, 10*time.Millisecond)
+	for _, w := range clients {
+		w.cut()
+	}
+	all.Wait()
+	t.Logf("%d MiB at most", (most-before)>>20)
+	require.Less(t, most-before, uint64(400<<20), "128 MiB, and what it takes to make them")
+	a := httptest.NewRecorder()
+	h.ServeHTTP(a, httptest.NewRequest(http.MethodGet, "/d/?txt&since=0.5&part=1", nil))
+	require.Equal(t, 200, a.Code, "all room was given back")
+	require.Greater(t, strings.Count(a.Body.String(), "\n"), entries)
 }

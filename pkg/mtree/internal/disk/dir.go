@@ -159,8 +159,21 @@ const placeholderIno = 2
 // subvolume. It is empty, nothing can be put into it, and it shows another time at each
 // look, whatever was set. info is what Self returned. Cost: one fstatfs for inodes 2.
 func (d *Dir) IsPlaceholder(info Info) bool {
-	var fs unix.Statfs_t
-	return info.Node.Ino == placeholderIno && sys.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.BTRFS_SUPER_MAGIC
+	if info.Node.Ino != placeholderIno {
+		return false
+	}
+	isBtrfs, err := d.IsBtrfs()
+	return isBtrfs && err == nil
+}
+
+// IsBtrfs reports whether d is on btrfs. There a subvolume is a file system of its own, with
+// another device, though nothing is mounted. Cost: fstatfs.
+func (d *Dir) IsBtrfs() (bool, error) {
+	var st unix.Statfs_t
+	if err := sys.Fstatfs(d.fd, &st); err != nil {
+		return false, &fs.PathError{Op: "statfs", Path: d.path, Err: err}
+	}
+	return st.Type == unix.BTRFS_SUPER_MAGIC, nil
 }
 
 // Free returns how many bytes this process may still write to the file system of d,

@@ -21,6 +21,10 @@ var (
 	// ErrCollides is returned if the file system takes a new name for one that is there
 	// already, spelled otherwise.
 	ErrCollides = errors.New("the file system takes it for another name that is there already")
+
+	// ErrBeyond says that something is on another file system, where that is not allowed. It
+	// is what openat2(2) says of a mount.
+	ErrBeyond error = unix.EXDEV
 )
 
 var (

@@ -56,8 +56,8 @@ func NewWalk(reader *Reader, q Question, out *Output) *Walk {
 // Run writes all listings, or parts if they were asked for, up to 8 MiB and the last of them. A
 // directory that has gone or may not be read is skipped, but for the one that was asked about. Cost: the
 // listing of each directory with a stamp above Since; with Parts, for each that the journal names, an open,
-// and a statx a name. Errors: those of published.Tree.OpenDir, of reading, and of Output; ErrBusy, if nothing
-// was written before; ErrNotShared.
+// and a statx a name. Errors: those of published.Tree.OpenDir, of reading, of Reserve, and of Output; ErrBusy, if
+// nothing was written before; ErrNotShared.
 func (w *Walk) Run() error {
 	switch {
 	case !w.Stamp.After(w.Since):

@@ -23,6 +23,11 @@ type Walk struct {
 	Question
 	Kept *pages.Page // the listing that was too long for the body, to be sent by another walk of the same question; nil: none
 
+	// Reserve takes room for KeptMost bytes. It is called once at most: before the first whole
+	// listing is read, or before an answer that is kept in memory gets as long as a page that
+	// counts. It may wait. An error of it ends the walk. nil: no room is taken.
+	Reserve func() error
+
 	reader  *Reader
 	lister  *lister.Lister
 	out     *Output // nil: all is kept in body, up to maxShared bytes
@@ -31,7 +36,9 @@ type Walk struct {
 	last    string  // path of the last listing written
 	cut     bool    // there is more
 	hot     bool    // a listing or a part was hot
-	sending func()  // called before a piece is sent, which may take long; nil: nothing
+	sending func()  // called before a piece is sent or room is waited for, which may take long; nil: nothing
+
+	reserved bool // Reserve was called
 }
 
 // walk writes the directory at path, relative to the one that was asked about, and then
@@ -62,6 +69,9 @@ func (w *Walk) walk(path string, ahead *prefetch) error {
 
 // list returns the listing of the directory at path, or false if there is none to be told now.
 func (w *Walk) list(path string, ahead *prefetch) (page *pages.Page, ok bool, err error) {
+	if err := w.reserve(); err != nil {
+		return nil, false, err
+	}
 	page, err = w.take(path, ahead)
 	switch {
 	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
@@ -122,13 +132,29 @@ func (w *Walk) write(path string, page *pages.Page) error {
 // maxShared is how many bytes an answer that is made for several who ask may have.
 const maxShared = 1 << 20
 
+// KeptMost is how much memory such an answer takes at most while it is made, in bytes: its body and
+// the listing that is added to it.
+const KeptMost = 2 * maxShared
+
+// reserve calls Reserve, unless it was called.
+func (w *Walk) reserve() error {
+	if w.Reserve == nil || w.reserved {
+		return nil
+	}
+	w.reserved = true
+	if w.sending != nil {
+		w.sending()
+	}
+	return w.Reserve()
+}
+
 // put writes a piece of the body.
 func (w *Walk) put(piece []byte) (err error) {
 	w.written += len(piece)
 	switch {
-	case w.out == nil && len(w.body)+len(piece) > maxShared:
-		return ErrNotShared
-	case w.out == nil || len(w.body)+len(piece) < sendPiece:
+	case w.out == nil:
+		return w.keep(piece)
+	case len(w.body)+len(piece) < sendPiece:
 		w.body = append(w.body, piece...)
 		return nil
 	}
@@ -144,6 +170,21 @@ func (w *Walk) put(piece []byte) (err error) {
 	err = errors.Join(w.out.Send(w.body), w.out.Send(piece))
 	w.body = w.body[:0]
 	return err
+}
+
+// keep adds a piece to a body that is kept in memory.
+func (w *Walk) keep(piece []byte) error {
+	length := len(w.body) + len(piece)
+	if length > maxShared {
+		return ErrNotShared
+	}
+	if length >= pages.Small {
+		if err := w.reserve(); err != nil {
+			return err
+		}
+	}
+	w.body = append(w.body, piece...)
+	return nil
 }
 
 // prefetch is a directory that is read in a goroutine of its own.

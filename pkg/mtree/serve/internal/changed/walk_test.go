@@ -1,6 +1,7 @@
 package changed
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"testing"
@@ -50,4 +51,34 @@ func TestAnAnswerIsCutWhereItIsBusy(t *testing.T) {
 	walk.last = "a"
 	require.NoError(t, walk.walk("a/b", nil))
 	require.True(t, walk.IsCut())
+}
+
+// Room for an answer is taken once: before a listing is read, or before parts take as much as one.
+// Short parts take none. Without room nothing is read.
+func TestRoomForAnAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		walk func(w *Walk) error
+		took int
+	}{
+		{"listings", func(w *Walk) error { return w.walk("", nil) }, 1},
+		{"short parts", func(w *Walk) error { return w.put(make([]byte, pages.Small-1)) }, 0},
+		{"long parts", func(w *Walk) error { return errors.Join(w.put(make([]byte, pages.Small-1)), w.put([]byte("x"))) }, 1},
+		{"parts and listings", func(w *Walk) error { return errors.Join(w.put(make([]byte, pages.Small)), w.walk("", nil)) }, 1},
+	} {
+		walk, took := newWalk(t), 0
+		walk.Reserve = func() error { took++; return nil }
+		require.NoError(t, c.walk(walk), c.name)
+		require.Equal(t, c.took, took, c.name)
+
+		walk = newWalk(t)
+		walk.Reserve = func() error { return pages.ErrFull }
+		err := c.walk(walk)
+		require.Equal(t, c.took > 0, errors.Is(err, pages.ErrFull), c.name)
+	}
+	walk := newWalk(t)
+	walk.Reserve = func() error { return pages.ErrFull }
+	require.ErrorIs(t, walk.walk("", nil), pages.ErrFull)
+	require.Zero(t, walk.reader.Listings.Load())
+	require.Nil(t, walk.body)
 }

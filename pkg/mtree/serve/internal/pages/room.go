@@ -91,6 +91,17 @@ func (one *Holder) Grow(n int64) error {
 	})
 }
 
+// Resize lets one, which must be the only holder of its load, keep n bytes from now on. It does
+// not wait, so n should not be more than before.
+func (one *Holder) Resize(n int64) {
+	m, l := one.room, one.load
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bytes += n - l.Bytes
+	l.Bytes = n
+	m.wake()
+}
+
 // SetCut replaces the function that ends one, unless it was called already.
 func (one *Holder) SetCut(cut func()) {
 	one.room.mu.Lock()
@@ -110,6 +121,11 @@ func (one *Holder) Give() {
 	m.order.Remove(l.place)
 	l.place = nil
 	m.bytes -= l.Bytes
+	m.wake()
+}
+
+// wake lets those who wait for room look again; mu is held.
+func (m *Room) wake() {
 	close(m.freed)
 	m.freed = make(chan struct{})
 }

@@ -60,3 +60,24 @@ func TestRoom(t *testing.T) {
 		require.Zero(t, m.order.Len())
 	})
 }
+
+// What was taken for more than it came to is given back at once to who waits.
+func TestResize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewRoom(100)
+		load := &Load{Bytes: 80}
+		a, err := m.Take(load, func() {})
+		require.NoError(t, err)
+		begun := time.Now()
+		go a.Resize(70)
+		b, err := m.Take(&Load{Bytes: 30}, func() {})
+		require.NoError(t, err)
+		require.Zero(t, time.Since(begun))
+		require.EqualValues(t, 70, load.Bytes)
+		require.EqualValues(t, 100, m.Bytes())
+		a.Give()
+		require.EqualValues(t, 30, m.Bytes())
+		b.Give()
+		require.Zero(t, m.Bytes())
+	})
+}

@@ -10,13 +10,42 @@ import (
 )
 
 // OpenDir opens the directory at path. It follows no symlinks. The caller checks whether
-// path is hidden. Cost: openat2, fstat; more if permissions refuse it.
+// path is hidden. Cost: openat2, on btrfs also fstat; more if permissions refuse it.
 func (t *Tree) OpenDir(path string) (*disk.Dir, error) {
 	if err := t.vouched(path); err != nil {
 		return nil, err
 	}
 	d, err := t.root.OpenDirPath(path, t.Crosses())
-	return d, t.above(path, err)
+	if err != nil {
+		return nil, t.above(path, err)
+	}
+	if err := t.checkDir(path, d); err != nil { // guard: TestSubvolumesAreNotOpened
+		_ = d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// checkDir is inSubvolume for the directory d, which was opened at path.
+func (t *Tree) checkDir(path string, d *disk.Dir) error {
+	if t.subvolume == 0 {
+		return nil
+	}
+	info, err := d.Self()
+	if err != nil {
+		return err
+	}
+	return t.inSubvolume(path, info)
+}
+
+// inSubvolume returns disk.ErrBeyond if what is at path is in another subvolume of btrfs than the
+// root, and such may not be read. For listings and for watch that is another file system, but it
+// need be no mount: openat2 does not stop there.
+func (t *Tree) inSubvolume(path string, info disk.Info) error {
+	if t.subvolume == 0 || info.Node.Dev == t.subvolume || t.Crosses() {
+		return nil
+	}
+	return t.root.PathError("open", path, disk.ErrBeyond)
 }
 
 // OpenRegular opens the regular file at path if its directory is published. It follows no
@@ -25,7 +54,17 @@ func (t *Tree) OpenRegular(path string) (*disk.Regular, disk.Info, error) {
 	if err := t.vouched(mtree.ParentPath(path)); err != nil {
 		return nil, disk.Info{}, err
 	}
-	return t.root.OpenFilePath(path, t.Crosses())
+	f, info, err := t.root.OpenFilePath(path, t.Crosses())
+	if info.Node == (disk.Node{}) {
+		return f, info, err // nothing is known of what is there
+	}
+	if apart := t.inSubvolume(path, info); apart != nil { // guard: TestSubvolumesAreNotOpened
+		if f != nil {
+			_ = f.Close()
+		}
+		return nil, disk.Info{}, apart
+	}
+	return f, info, err
 }
 
 // OpenFile opens the regular file at path. Symlinks are followed as long as they stay in

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -269,4 +270,85 @@ func TestMayBeLink(t *testing.T) {
 	} {
 		require.Equal(t, c.is, MayBeLink(disk.Info{Kind: c.kind}, c.err), c)
 	}
+}
+
+// A subvolume of btrfs is another file system, but no mount: what is in it is not opened, unless
+// mounts are crossed. It was left out of listings, and sent to all who asked for it by name. On
+// other file systems a device proves nothing.
+func TestSubvolumesAreNotOpened(t *testing.T) {
+	btrfs := func(st *unix.Statfs_t) { st.Type = unix.BTRFS_SUPER_MAGIC }
+	another := map[string]bool{"statx sub": true, "statx g": true, "statx d": true, "statx in": true}
+	for _, c := range []struct {
+		why     string
+		showFS  func(st *unix.Statfs_t)
+		crosses bool // serve is asked to
+		kept    bool // by a watch that does not hear there
+		opens   bool
+	}{
+		{"btrfs", btrfs, false, false, false},
+		{"btrfs that is watched", btrfs, false, true, false},
+		{"watch does not hear there", btrfs, true, true, false},
+		{"mounts are crossed", btrfs, true, false, true},
+		{"another file system", nil, false, true, true},
+	} {
+		simulated(t, 0, func(t *testing.T, w *world) {
+			w.fill("f", "a/", "a/sub/", "a/sub/g", "a/sub/d/", "a/sub/in -> g", "toG -> a/sub/g", "toSub -> a/sub", "toF -> f")
+			w.ShowFS = c.showFS
+			w.Show = func(call string, stx *unix.Statx_t) {
+				if another[call] {
+					stx.Dev_minor++
+				}
+			}
+			if c.kept {
+				w.says(source(), state.Status{State: wire.Watched})
+			}
+			tree := w.open(Config{CrossMounts: c.crosses})
+			before := maps.Clone(w.Open)
+			for _, path := range []string{"", "a", "a/sub", "a/sub/d"} {
+				dir, err := tree.OpenDir(path)
+				if strings.HasPrefix(path, "a/sub") && !c.opens {
+					require.True(t, disk.IsBeyond(err), "%s: %s: %v", c.why, path, err)
+					require.Nil(t, dir)
+					continue
+				}
+				require.NoError(t, err, "%s: %s", c.why, path)
+				require.NoError(t, dir.Close())
+			}
+			for _, path := range []string{"f", "toF", "a/sub/g", "a/sub/in", "toG"} {
+				f, _, info, err := tree.OpenFile(path)
+				if c.opens || path == "f" || path == "toF" {
+					require.NoError(t, err, "%s: %s", c.why, path)
+					require.NoError(t, f.Close())
+					continue
+				}
+				require.True(t, disk.IsAbsent(err), "%s: %s: %v", c.why, path, err)
+				require.Equal(t, path != "toG", disk.IsBeyond(err), "%s: %s: %v", c.why, path, err)
+				require.NotEqual(t, mtree.File, info.Kind)
+			}
+			_, _, info, err := tree.OpenFile("a/sub")
+			require.Error(t, err, c.why)
+			require.Equal(t, c.opens, info.Kind == mtree.Dir, "%s: no redirection tells that it is there", c.why)
+			_, kind, err := tree.Resolve("toSub")
+			require.NoError(t, err, c.why)
+			require.Equal(t, c.opens, kind == mtree.Dir, c.why)
+			_, _, _, err = tree.OpenFile("none")
+			require.True(t, disk.IsGone(err), "%s: what is missing is on no file system: %v", c.why, err)
+			require.Equal(t, before, w.Open, c.why)
+		})
+	}
+}
+
+// On btrfs, a directory of which nobody can say on which subvolume it is, is not opened.
+func TestOpenDirOnABtrfsThatFails(t *testing.T) {
+	simulated(t, 0, func(t *testing.T, w *world) {
+		w.fill("a/")
+		w.ShowFS = func(st *unix.Statfs_t) { st.Type = unix.BTRFS_SUPER_MAGIC }
+		tree := w.open(Config{})
+		before := maps.Clone(w.Open)
+		w.Refuse("statx a", unix.EIO, -1)
+		dir, err := tree.OpenDir("a")
+		require.ErrorIs(t, err, unix.EIO)
+		require.Nil(t, dir)
+		require.Equal(t, before, w.Open)
+	})
 }

@@ -39,6 +39,7 @@ type Config struct {
 type Tree struct {
 	cfg              Config
 	root             *disk.Dir
+	subvolume        uint64 // the device of the root, if that is on btrfs; 0: it is not
 	options          string // every option that alters a listing, for the fingerprint
 	reader           string // whose rights count for reading, for the fingerprint
 	mounts           mounts
@@ -63,7 +64,12 @@ func Open(c Config) (*Tree, error) {
 		_ = root.Close()
 		return nil, err
 	}
-	t := &Tree{cfg: c, root: root, mounts: mounts{log: c.Log, count: c.PassedOver}}
+	subvolume, err := subvolumeOf(root)
+	if err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	t := &Tree{cfg: c, root: root, subvolume: subvolume, mounts: mounts{log: c.Log, count: c.PassedOver}}
 	t.options = fmt.Sprintf("%t %t %t %q", c.Hidden, c.Owner, c.CrossMounts, c.Patterns)
 	t.reader = machine.Identity()
 	first, err := t.read()
@@ -76,6 +82,17 @@ func Open(c Config) (*Tree, error) {
 		t.replace(first) // logs why
 	}
 	return t, nil
+}
+
+// subvolumeOf returns the device of a root on btrfs, 0 on other file systems. Cost: fstatfs; on
+// btrfs also fstat.
+func subvolumeOf(root *disk.Dir) (dev uint64, err error) {
+	isBtrfs, err := root.IsBtrfs()
+	if err != nil || !isBtrfs {
+		return 0, err
+	}
+	self, err := root.Self()
+	return self.Node.Dev, err
 }
 
 // Close closes the root. Nothing else may be under way.

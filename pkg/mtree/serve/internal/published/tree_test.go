@@ -58,6 +58,14 @@ func TestTreesThatAreRefused(t *testing.T) {
 		require.ErrorIs(t, err, unix.ENOENT)
 		_, err = w.tryOpen(Config{StateDir: "/tree/d"})
 		require.ErrorIs(t, err, state.ErrWithin)
+		w.Refuse("statfs tree", unix.EIO, -1)
+		_, err = w.tryOpen(Config{})
+		require.ErrorIs(t, err, unix.EIO, "it is not known what is on another file system")
+		w.ShowFS = func(st *unix.Statfs_t) { st.Type = unix.BTRFS_SUPER_MAGIC }
+		w.Refuse("statx tree", unix.EIO, -1)
+		_, err = w.tryOpen(Config{})
+		require.ErrorIs(t, err, unix.EIO, "nor on btrfs")
+		w.Fail, w.ShowFS = nil, nil
 		w.says(source(), state.Status{})
 		require.NoError(t, w.Shell.Write("/tree/.tidemark/tree", `{"format":1000}`))
 		_, err = w.tryOpen(Config{})

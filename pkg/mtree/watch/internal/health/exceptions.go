@@ -182,7 +182,7 @@ func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 	defer e.mu.Unlock()
 	was, named := e.unread[path]
 	known = named && !was.readable
-	if !named && len(e.unread) >= state.MaxUnread { // guard: TestTooManyToTell
+	if !named && (len(e.unread) >= state.MaxUnread || e.unreadBytes()+len(path) > state.MaxExceptionBytes) { // guard: TestTooManyToTell
 		return false, false
 	}
 	e.found[path] = unread{inode: inode}
@@ -192,6 +192,15 @@ func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 		e.changes++
 	}
 	return known, true
+}
+
+// unreadBytes returns how many bytes the paths in unread have; mu is held. They are added up
+// anew each time: there are a thousand at most, and seldom another one.
+func (e *Exceptions) unreadBytes() (n int) {
+	for path := range e.unread {
+		n += len(path)
+	}
+	return n
 }
 
 // Enter records that the running audit reads a directory. At the end of the audit it

@@ -227,6 +227,17 @@ func TestRoomForUnread(t *testing.T) {
 	readable := e.endAudit()
 	require.Len(t, readable, state.MaxUnread-1)
 	require.IsIncreasing(t, readable)
+
+	e = newExceptions()
+	long := strings.Repeat("x", state.MaxExceptionBytes/4)
+	for i := range 4 {
+		_, ok := e.setUnread(fmt.Sprint(long[1:], i), 1)
+		require.True(t, ok, "exactly full is not too much")
+	}
+	_, ok = e.setUnread("a", 1)
+	require.False(t, ok)
+	known, ok = e.setUnread(long[1:]+"0", 1)
+	require.True(t, known && ok)
 }
 
 // Stamps that were set before the files had the directories below are not believed by

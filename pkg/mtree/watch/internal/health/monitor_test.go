@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -71,6 +72,24 @@ func TestTooManyToTell(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left.Stamps, state.MaxStamps)
 	require.Len(t, left.Unread, state.MaxUnread, "opened, for what is above them was not stamped")
+
+	// Far fewer paths with as many bytes as the file has room for: it was written all the same,
+	// and no reader read it.
+	m = newMonitor()
+	m.BeginAudit()
+	const deep = 16 << 10
+	path := func(i int) string { return strings.Repeat("\n/", deep/2-2) + fmt.Sprintf("%03d", i) } // escaped it is twice as long
+	for i := range state.MaxExceptionBytes / deep {
+		require.True(t, m.CannotRead(path(i), uint64(i), os.ErrPermission))
+	}
+	require.Empty(t, m.Degraded())
+	m.CannotRead(path(999), 999, os.ErrPermission)
+	require.Contains(t, m.Degraded(), "too many")
+	_, err = m.Exceptions.Save(marker, false)
+	require.NoError(t, err)
+	left, err = marker.ReadExceptions()
+	require.NoError(t, err, "what is written is read")
+	require.Len(t, left.Unread, state.MaxExceptionBytes/deep)
 }
 
 // What makes a tree degraded, and what ends it. Readers believe the stamps of a tree that

@@ -34,6 +34,7 @@ type Source struct {
 	config        Config
 	root          *disk.Dir
 	place         string            // state.PlaceOf(root)
+	device        uint64            // of the root
 	identity      string            // whose rights count for reading: machine.Identity
 	crosses       atomic.Bool       // what is mounted in the tree may be read: see mayCross
 	records       records.LogReader // of a copy without xattrs
@@ -48,12 +49,26 @@ func Open(c Config) (*Source, error) {
 	if err != nil {
 		return nil, exit.With(exit.Unreachable, err, "SOURCE must be a directory, or a URL that begins with http:// or https://")
 	}
-	place, err := state.PlaceOf(root)
-	if err != nil {
+	s := &Source{config: c, identity: machine.Identity()}
+	if err := s.take(root); err != nil {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &Source{config: c, root: root, place: place, identity: machine.Identity()}, nil
+	return s, nil
+}
+
+// take makes root the directory that is open.
+func (s *Source) take(root *disk.Dir) error {
+	place, err := state.PlaceOf(root)
+	if err != nil {
+		return err
+	}
+	self, err := root.Self()
+	if err != nil {
+		return err
+	}
+	s.root, s.place, s.device = root, place, self.Node.Dev
+	return nil
 }
 
 // Close closes the directory.
@@ -78,13 +93,13 @@ func (s *Source) follow() error {
 	if err != nil {
 		return err
 	}
-	place, err := state.PlaceOf(root)
-	if err != nil {
+	was := s.root
+	if err := s.take(root); err != nil {
 		_ = root.Close()
 		return err
 	}
-	_ = s.root.Close()
-	s.root, s.place, s.records, s.exceptions = root, place, records.LogReader{}, state.ExceptionsReader{}
+	_ = was.Close()
+	s.records, s.exceptions = records.LogReader{}, state.ExceptionsReader{}
 	return source.ErrOtherDirectory
 }
 

@@ -41,20 +41,30 @@ func (s *Source) open(path string) (d openDir, err error) {
 	if err := s.vouched(path); err != nil {
 		return d, named(err)
 	}
-	d.Dir, err = s.root.OpenDirPath(path, d.crosses)
+	d.Dir, d.node, err = s.openDir(path, d.crosses)
 	if s.config.CrossMounts && disk.IsBeyond(err) {
-		return d, fmt.Errorf("%w: watch does not hear what is mounted there: %w", source.ErrDenied, err)
+		return d, fmt.Errorf("%w: watch does not hear what is on another file system there: %w", source.ErrDenied, err)
+	}
+	return d, named(err)
+}
+
+// openDir opens the directory at path. Unless it crosses mounts, another file system gives
+// disk.ErrBeyond, also one that is no mount: a subvolume of btrfs. Listings and watch see
+// another one there, too.
+func (s *Source) openDir(path string, crosses bool) (*disk.Dir, disk.Node, error) {
+	dir, err := s.root.OpenDirPath(path, crosses)
+	if err != nil {
+		return nil, disk.Node{}, err
+	}
+	info, err := dir.Self()
+	if err == nil && !crosses && info.Node.Dev != s.device { // guard: TestNoSubvolumeIsReadThatWatchDoesNotHear
+		err = s.root.PathError("open", path, disk.ErrBeyond)
 	}
 	if err != nil {
-		return d, named(err)
+		_ = dir.Close()
+		return nil, disk.Node{}, err
 	}
-	info, err := d.Self()
-	if err != nil {
-		_ = d.Close()
-		return d, named(err)
-	}
-	d.node = info.Node
-	return d, nil
+	return dir, info.Node, nil
 }
 
 // listerFor returns a lister for the tree. read is when p was read.
