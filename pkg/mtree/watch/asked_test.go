@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
@@ -96,6 +97,23 @@ func TestCookiesThatAnAuditFinds(t *testing.T) {
 			require.Contains(t, p.Shell.Names(markerPath), "synced-1")
 		})
 	}
+}
+
+// A --sync that came during an audit waits for another one if that audit finds a directory that
+// cannot be heard: until then all was heard, so none was asked for.
+func TestCookiesWhileDeaf(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		audits := p.Stats.Audits.Load()
+		p.lose("lost", false)
+		require.NoError(t, p.Shell.Write(markerPath+"/sync-1", ""))
+		p.tower.events = []notify.Events{{Marker: []string{"sync-1"}, Drained: true}}
+		require.NoError(t, p.publishEvents(p.ctx))
+		require.Nil(t, p.audits.next)
+		p.health.CannotHear(unix.ENOMEM)
+		p.audit()
+		require.Equal(t, audits+2, p.Stats.Audits.Load())
+		require.Contains(t, p.Shell.Names(markerPath), "synced-1")
+	})
 }
 
 // What an audit could not name before counts no more once another one finds nothing of the

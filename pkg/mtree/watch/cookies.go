@@ -29,6 +29,15 @@ func (w *watcher) addCookie(name string) bool {
 	return true
 }
 
+// auditForCookies asks for the audit that cookies wait for: where not every directory is heard,
+// their batch lacks what nobody heard. It is called once a batch is done.
+func (w *watcher) auditForCookies() {
+	waits := func(name string) bool { return !slices.Contains(w.audits.cookies, name) }
+	if !w.hearsAll() && w.audits.next == nil && slices.ContainsFunc(w.cookies, waits) { // guard: TestSyncWhileDeaf, TestCookiesWhileDeaf
+		w.requestAudit(w.auditScope("sync"))
+	}
+}
+
 // collectCookies records all cookies that wait in .tidemark: after a loss their events
 // may be among the lost ones. It is called when the audit starts that they wait for. What
 // happened before a cookie may still be in the queue, so it waits for the next Take, too.
@@ -54,14 +63,14 @@ func (w *watcher) takeFound() {
 }
 
 // answerCookies renames the cookies whose batch is published. While an audit makes up for
-// a loss, they wait for its end. Without events they wait for the end of an audit that
-// began after them: an earlier one may have passed the directories in question already.
+// a loss, they wait for its end. Where not every directory is heard they wait for the end of an
+// audit that began after them: an earlier one may have passed the directories in question already.
 func (w *watcher) answerCookies() {
-	if len(w.cookies) == 0 || w.audits.owed || !w.hears() && w.audits.running {
+	if len(w.cookies) == 0 || w.audits.owed || !w.hearsAll() && w.audits.running {
 		return
 	}
 	var left []string
-	if !w.hears() {
+	if !w.hearsAll() { // guard: TestSyncWhileDeaf
 		left = slices.DeleteFunc(slices.Clone(w.cookies), func(name string) bool { return slices.Contains(w.audits.cookies, name) })
 	}
 	for _, name := range w.cookies {

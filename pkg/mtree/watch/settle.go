@@ -119,6 +119,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	}
 	w.recordMounts()
 	w.endBatch(b.Size > 0)
+	w.auditForCookies()
 	return nil
 }
 
@@ -199,9 +200,7 @@ func (w *watcher) handleMarker(names []string, b *publish.Batch) error {
 			ours = ours || !strings.HasPrefix(name, answerPrefix)
 			continue
 		}
-		if w.addCookie(name) && !w.hears() {
-			w.requestAudit(w.auditScope("sync"))
-		}
+		w.addCookie(name)
 	}
 	if !ours {
 		return nil

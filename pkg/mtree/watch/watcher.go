@@ -104,6 +104,9 @@ func (w *watcher) rule() stamprule.Rule {
 // hears reports whether changes are heard at all.
 func (w *watcher) hears() bool { return w.backend != "none" }
 
+// hearsAll reports whether the changes of every directory are heard.
+func (w *watcher) hearsAll() bool { return w.hears() && w.health.HearsAll() }
+
 // newBatch returns an empty batch.
 func (w *watcher) newBatch() *publish.Batch {
 	return &publish.Batch{Paths: w.Exec != "" || w.Print != nil, Unsure: w.audits.owed} // guard (w.audits.owed -> false): TestGivenAfterALoss
