@@ -47,6 +47,43 @@ func TestAuditThatIsAskedFor(t *testing.T) {
 	})
 }
 
+// Where the tree is on a file server, attributes come up to a minute late, and ctimes by the server's
+// clock. The next audit looked back 10 s by ours: what another client wrote in place was never
+// published, nor was anything if the server's clock was 11 s behind.
+func TestAuditsElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		elsewhere bool
+		ahead     time.Duration // our clock
+		stateDir  string
+		lag       time.Duration
+	}{
+		{false, time.Hour, "", 0}, {true, 0, "", attributesAge}, {true, time.Hour, "", attributesAge + time.Hour},
+		{true, time.Hour, "/own", attributesAge}, {true, 2 * mostBehind, "", attributesAge},
+	} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			p.sleep(3 * time.Hour) // the checkpoint is older than what the audit proves
+			p.backend, p.elsewhere, p.later, p.StateDir = "none", c.elsewhere, c.ahead, c.stateDir
+			p.requestAudit(p.auditScope("asked for"))
+			start := p.audits.current.start
+			require.InDelta(t, float64(c.lag), float64(p.now().Sub(start)), float64(time.Millisecond), c)
+			p.audit()
+			require.Equal(t, start, *p.status(t).Audit, c)
+			require.Equal(t, start.Add(-stamprule.LookBack), p.auditScope("asked for").Since, c)
+			require.False(t, p.status(t).Checkpoint.After(start), c)
+		})
+	}
+}
+
+// What is not heard may be a file server's, mounted below the root.
+func TestAuditsOfADeafTree(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		p.health.CannotHear(unix.ENOMEM)
+		p.requestAudit(p.auditScope("asked for"))
+		require.Equal(t, p.now().Add(-attributesAge), p.audits.current.start)
+		p.audit()
+	})
+}
+
 // One that makes up for a loss is owed until it is done, whatever is asked for meanwhile.
 func TestAuditThatIsOwed(t *testing.T) {
 	manned(t, nil, func(t *testing.T, p *post) {

@@ -397,3 +397,17 @@ func TestStartBesideAnEmptyMarker(t *testing.T) {
 		require.NoError(t, errors.Join(own.Close(), d.Close(), w.close()))
 	})
 }
+
+// Whether others may change the tree elsewhere is asked of the root's file system, if nothing is heard.
+func TestStartOnAFileServer(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		starts(t, false, func(t *testing.T, s *start) {
+			if elsewhere {
+				s.ShowFS = func(st *unix.Statfs_t) { st.Type = unix.NFS_SUPER_MAGIC }
+			}
+			w := s.open()
+			require.Equal(t, elsewhere, w.elsewhere)
+			require.NoError(t, w.close())
+		})
+	}
+}

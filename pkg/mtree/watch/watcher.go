@@ -32,6 +32,7 @@ type watcher struct {
 	granule    time.Duration
 	source     notify.Source
 	backend    string
+	elsewhere  bool // nothing is heard, and others may change the tree: attributes come late, by another clock
 	ownWrites  *ownwrites.Memory
 	health     *health.Monitor
 	exceptions *health.Exceptions // of health
