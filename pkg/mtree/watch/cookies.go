@@ -29,15 +29,6 @@ func (w *watcher) addCookie(name string) bool {
 	return true
 }
 
-// auditForCookies asks for the audit that cookies wait for: where not every directory is heard,
-// their batch lacks what nobody heard. It is called once a batch is done.
-func (w *watcher) auditForCookies() {
-	waits := func(name string) bool { return !slices.Contains(w.audits.cookies, name) }
-	if !w.hearsAll() && w.audits.next == nil && slices.ContainsFunc(w.cookies, waits) { // guard: TestSyncWhileDeaf, TestCookiesWhileDeaf
-		w.requestAudit(w.auditScope("sync"))
-	}
-}
-
 // collectCookies records all cookies that wait in .tidemark: after a loss their events
 // may be among the lost ones. It is called when the audit starts that they wait for. What
 // happened before a cookie may still be in the queue, so it waits for the next Take, too.
