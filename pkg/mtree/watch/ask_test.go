@@ -19,6 +19,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys/faultkernel"
+	"tidemark/pkg/mtree/watch/internal/health"
 )
 
 // asking is a --sync on a machine in memory, whose watcher is the test.
@@ -233,4 +234,27 @@ func TestSyncThatIsToldToStop(t *testing.T) {
 		require.Fail(t, "it goes on")
 	}
 	require.NoError(t, m.Close())
+}
+
+// A root that refuses its time has no stamp. What it shows was printed as one: a copy with that
+// time was said to have all.
+func TestSyncWhereTheRootRefuses(t *testing.T) {
+	dir := disktest.OpenRoot(t, t.TempDir())
+	m, err := state.CreateMarker(dir, "")
+	require.NoError(t, err)
+	defer m.Close()
+	f, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer f.Close()
+	for _, text := range []string{"", health.RootRefuses} {
+		require.NoError(t, f.Write(state.Status{Error: text}))
+		stamp, err := rootStamp(dir, m)
+		if text == "" {
+			require.NoError(t, err)
+			require.Equal(t, selfOf(t, dir).MTime, stamp)
+			continue
+		}
+		require.Equal(t, exit.Failed, exit.Of(err))
+		require.ErrorContains(t, err, "the root refuses its time")
+	}
 }

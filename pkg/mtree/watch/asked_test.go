@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
@@ -43,6 +44,43 @@ func TestAuditThatIsAskedFor(t *testing.T) {
 		p.audit()
 		require.Equal(t, 0, p.chunks)
 		require.Equal(t, wire.Watched, p.status(t).State)
+	})
+}
+
+// Where the tree is on a file server, attributes come up to a minute late, and ctimes by the server's
+// clock. The next audit looked back 10 s by ours: what another client wrote in place was never
+// published, nor was anything if the server's clock was 11 s behind.
+func TestAuditsElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		elsewhere bool
+		ahead     time.Duration // our clock
+		stateDir  string
+		lag       time.Duration
+	}{
+		{false, time.Hour, "", 0}, {true, 0, "", attributesAge}, {true, time.Hour, "", attributesAge + time.Hour},
+		{true, time.Hour, "/own", attributesAge}, {true, 2 * mostBehind, "", attributesAge},
+	} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			p.sleep(3 * time.Hour) // the checkpoint is older than what the audit proves
+			p.backend, p.elsewhere, p.later, p.StateDir = "none", c.elsewhere, c.ahead, c.stateDir
+			p.requestAudit(p.auditScope("asked for"))
+			start := p.audits.current.start
+			require.InDelta(t, float64(c.lag), float64(p.now().Sub(start)), float64(time.Millisecond), c)
+			p.audit()
+			require.Equal(t, start, *p.status(t).Audit, c)
+			require.Equal(t, start.Add(-stamprule.LookBack), p.auditScope("asked for").Since, c)
+			require.False(t, p.status(t).Checkpoint.After(start), c)
+		})
+	}
+}
+
+// What is not heard may be a file server's, mounted below the root.
+func TestAuditsOfADeafTree(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		p.health.CannotHear(unix.ENOMEM)
+		p.requestAudit(p.auditScope("asked for"))
+		require.Equal(t, p.now().Add(-attributesAge), p.audits.current.start)
+		p.audit()
 	})
 }
 
@@ -96,6 +134,23 @@ func TestCookiesThatAnAuditFinds(t *testing.T) {
 			require.Contains(t, p.Shell.Names(markerPath), "synced-1")
 		})
 	}
+}
+
+// A --sync that came during an audit waits for another one if that audit finds a directory that
+// cannot be heard: until then all was heard, so none was asked for.
+func TestCookiesWhileDeaf(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		audits := p.Stats.Audits.Load()
+		p.lose("lost", false)
+		require.NoError(t, p.Shell.Write(markerPath+"/sync-1", ""))
+		p.tower.events = []notify.Events{{Marker: []string{"sync-1"}, Drained: true}}
+		require.NoError(t, p.publishEvents(p.ctx))
+		require.Nil(t, p.audits.next)
+		p.health.CannotHear(unix.ENOMEM)
+		p.audit()
+		require.Equal(t, audits+2, p.Stats.Audits.Load())
+		require.Contains(t, p.Shell.Names(markerPath), "synced-1")
+	})
 }
 
 // What an audit could not name before counts no more once another one finds nothing of the

@@ -21,6 +21,14 @@ const (
 	// lossPause is the least time between two log lines about losses: a queue that is
 	// too small overflows a hundred times a second.
 	lossPause = time.Second
+
+	// attributesAge is how long a client of a file server may show attributes as they were: NFS asks
+	// again after a minute at the latest (acregmax, acdirmax in nfs(5)), most others sooner.
+	attributesAge = time.Minute
+
+	// mostBehind is the most that a file server's clock may be behind: times from further back are
+	// made up, as by a FUSE that gives all files one ctime.
+	mostBehind = 24 * time.Hour
 )
 
 // beginAudits starts the first audit, which is the one in audits.next.
@@ -53,7 +61,7 @@ func (w *watcher) requestAudit(r auditRequest) {
 // startAudit starts an audit in a goroutine of its own.
 func (w *watcher) startAudit(r auditRequest) {
 	a := &w.audits
-	r.start = w.clock.Now()
+	r.start = w.clock.Now().Add(-w.lag())
 	w.abandonFloor(&r)
 	r.Floor = w.floor
 	a.running, a.current = true, r
@@ -75,6 +83,33 @@ func (w *watcher) startAudit(r auditRequest) {
 		}
 		a.reports <- auditReport{audit.Run(ctx, tree, r.Scope, a.findings), r}
 	}(a.ctx)
+}
+
+// lag returns how far back from the clock a ctime may lie that an audit does not see, though it is
+// there when the audit begins. It is more than 0 where others may change the tree elsewhere, or
+// what is mounted below the root: what cannot be heard may be that.
+func (w *watcher) lag() time.Duration {
+	if !w.elsewhere && (!w.hears() || w.health.HearsAll()) { // guard (always): TestAuditsElsewhere, TestAuditsOfADeafTree
+		return 0
+	}
+	return attributesAge + w.serverBehind() // guard (attributesAge -> 0): TestAuditsElsewhere
+}
+
+// serverBehind returns by how much the file server's clock, which gives the ctimes, is behind ours:
+// the status is written, and shows when. It is 0 if the server is ahead, or with --state-dir. Cost:
+// pwrite, fstat.
+func (w *watcher) serverBehind() time.Duration {
+	if w.StateDir != "" { // guard: TestAuditsElsewhere
+		return 0
+	}
+	now := w.Now()
+	w.writeStatus()
+	ctime, err := w.statusFile.CTime()
+	behind := now.Sub(ctime)
+	if err != nil || behind > mostBehind { // guard: TestAuditsElsewhere
+		return 0
+	}
+	return max(0, behind)
 }
 
 // auditedTree returns the tree that an audit scans.

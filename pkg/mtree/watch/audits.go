@@ -31,7 +31,7 @@ type auditRequest struct {
 	loss        bool        // nothing is known until it is done: state auditing
 	epochRaised bool        // for this one
 	raiseAgain  bool        // its end raises the epoch: until then directories may show times that come again
-	start       mtree.Stamp // when it began
+	start       mtree.Stamp // when it began, less lag: it sees all ctimes before this
 }
 
 // join returns one request for both; later came after r.

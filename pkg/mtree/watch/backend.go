@@ -34,6 +34,7 @@ func (w *watcher) listen() error {
 		}
 		return exit.With(exit.Local, fmt.Errorf("--backend %s: %w", w.Backend, err), remedy)
 	}
+	w.elsewhere = !w.hears() && notify.Supported(w.root.FD()) != nil
 	return nil
 }
 

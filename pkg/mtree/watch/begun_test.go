@@ -349,6 +349,38 @@ func TestStartOnACopy(t *testing.T) {
 	}
 }
 
+// Once the state is elsewhere, the root's own .tidemark says that nobody keeps the stamps. A serve
+// that lived on without --state-dir took the tree for audited, by what an earlier run had left there, and
+// mirrors pruned. If that cannot be written, the log says so.
+func TestStartElsewhere(t *testing.T) {
+	for role, writable := range map[state.Role]bool{state.Source: true, state.Copy: true, "": false} {
+		starts(t, true, func(t *testing.T, s *start) {
+			m := s.marker()
+			before, err := m.Published()
+			require.NoError(t, err)
+			require.Equal(t, wire.Audited, before.State)
+			if role != "" {
+				s.change(func(tree *state.Tree) { tree.Role = role }, nil)
+			}
+			s.options.StateDir, s.options.Promote = "/own", role == state.Copy
+			begun := false // the tree file is written before
+			s.Fail = func(call string) error {
+				if begun = begun || call == "rename tree"; begun && !writable && call == "open status.json" {
+					return unix.EROFS
+				}
+				return nil
+			}
+			require.NoError(t, s.open().close())
+			s.Fail = nil
+			after, err := m.Published()
+			require.NoError(t, err)
+			require.Equal(t, writable, after.State == wire.Unwatched && after.Status.Checkpoint == nil, role)
+			require.Equal(t, !writable, strings.Contains(s.text.String(), "give serve the same --state-dir"), role)
+			require.NoError(t, m.Close())
+		})
+	}
+}
+
 // If the root's own .tidemark has no tree file, it gets that of the watch.
 func TestStartBesideAnEmptyMarker(t *testing.T) {
 	starts(t, true, func(t *testing.T, s *start) {
@@ -364,4 +396,18 @@ func TestStartBesideAnEmptyMarker(t *testing.T) {
 		require.True(t, have.Same(w.tree))
 		require.NoError(t, errors.Join(own.Close(), d.Close(), w.close()))
 	})
+}
+
+// Whether others may change the tree elsewhere is asked of the root's file system, if nothing is heard.
+func TestStartOnAFileServer(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		starts(t, false, func(t *testing.T, s *start) {
+			if elsewhere {
+				s.ShowFS = func(st *unix.Statfs_t) { st.Type = unix.NFS_SUPER_MAGIC }
+			}
+			w := s.open()
+			require.Equal(t, elsewhere, w.elsewhere)
+			require.NoError(t, w.close())
+		})
+	}
 }

@@ -86,11 +86,11 @@ func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	r.await(wire.Degraded)
 	checkpoint := r.status().Status.Checkpoint
 	require.NotNil(t, checkpoint, "its audit has read and stamped everything")
-	seen := logStamps(t, root)
+	seen, floor := logStamps(t, root), *r.status().Status.Floor
 	for dir := range stamps(t, root) {
 		must(t, os.Mkdir(filepath.Join(root, dir, "new"), 0o755))
 	}
-	r.sync()
+	require.Eventually(t, func() bool { return r.status().Status.Floor.After(floor) }, deadline, time.Millisecond, "what is heard is published")
 	require.Equal(t, checkpoint, r.status().Status.Checkpoint)
 	p.kill()
 	require.Equal(t, wire.Degraded, r.status().State)

@@ -54,14 +54,14 @@ func (w *watcher) takeFound() {
 }
 
 // answerCookies renames the cookies whose batch is published. While an audit makes up for
-// a loss, they wait for its end. Without events they wait for the end of an audit that
-// began after them: an earlier one may have passed the directories in question already.
+// a loss, they wait for its end. Where not every directory is heard they wait for the end of an
+// audit that began after them: an earlier one may have passed the directories in question already.
 func (w *watcher) answerCookies() {
-	if len(w.cookies) == 0 || w.audits.owed || !w.hears() && w.audits.running {
+	if len(w.cookies) == 0 || w.audits.owed || !w.hearsAll() && w.audits.running {
 		return
 	}
 	var left []string
-	if !w.hears() {
+	if !w.hearsAll() { // guard: TestSyncWhileDeaf
 		left = slices.DeleteFunc(slices.Clone(w.cookies), func(name string) bool { return slices.Contains(w.audits.cookies, name) })
 	}
 	for _, name := range w.cookies {

@@ -278,6 +278,25 @@ func TestOnceOnFUSE(t *testing.T) {
 	require.Equal(t, "state: audited", lines(text.String())[0])
 }
 
+// FUSE below the root was armed, and does not tell what others change behind it. The tree was
+// "watched", and such a change was published by the daily audit.
+func TestFUSEBelowTheRoot(t *testing.T) {
+	t.Parallel()
+	backing := newTreeIn(t, t.TempDir(), "b/f = one")
+	root := newTreeIn(t, t.TempDir(), "a/f = one", "m/")
+	testfs.Mount(t, filepath.Join(root, "m"), "bindfs", backing, filepath.Join(root, "m"))
+	r := start(t, watch.Config{Root: root, Backend: "inotify", CrossMounts: true})
+	require.Equal(t, wire.Degraded, r.status().State)
+	require.Contains(t, r.status().Status.Error, "FUSE sends no events")
+	seen := logStamps(t, root)
+	write(t, filepath.Join(backing, "b/f"), "changed in the backing directory")
+	for end := time.Now().Add(deadline); seen.seen["m/b"][stampOf(t, root, "m/b")]; { // FUSE may keep attributes for a second
+		require.True(t, time.Now().Before(end), "no audit found it: %s", r.log)
+		r.sync()
+	}
+	seen.fresh("in the backing directory", "m/b")
+}
+
 // A btrfs snapshot has a placeholder where a subvolume was nested. It forgets the time that
 // is set. The event of the setting was taken for somebody else's change: 85 batches a second
 // for ever.

@@ -3,6 +3,7 @@ package watch
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,6 +120,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	}
 	w.recordMounts()
 	w.endBatch(b.Size > 0)
+	w.auditForCookies()
 	return nil
 }
 
@@ -199,9 +201,7 @@ func (w *watcher) handleMarker(names []string, b *publish.Batch) error {
 			ours = ours || !strings.HasPrefix(name, answerPrefix)
 			continue
 		}
-		if w.addCookie(name) && !w.hears() {
-			w.requestAudit(w.auditScope("sync"))
-		}
+		w.addCookie(name)
 	}
 	if !ours {
 		return nil
@@ -210,6 +210,15 @@ func (w *watcher) handleMarker(names []string, b *publish.Batch) error {
 		return cmp.Or(w.checkRoot(), err) // the root went with it
 	}
 	return nil
+}
+
+// auditForCookies asks for the audit that cookies wait for: where not every directory is heard,
+// their batch lacks what nobody heard. It is called once a batch is done.
+func (w *watcher) auditForCookies() {
+	waits := func(name string) bool { return !slices.Contains(w.audits.cookies, name) }
+	if !w.hearsAll() && w.audits.next == nil && slices.ContainsFunc(w.cookies, waits) { // guard: TestSyncWhileDeaf, TestCookiesWhileDeaf
+		w.requestAudit(w.auditScope("sync"))
+	}
 }
 
 // publishFindings publishes findings of an audit.

@@ -126,3 +126,29 @@ func TestMarkerIsArmedAgain(t *testing.T) {
 		require.Empty(t, left, s.log.String())
 	})
 }
+
+// Out of watches, a --sync was answered at once. What was written before it, in a directory that
+// nobody hears, was published by an audit a minute later: a copy had "arrived" without it.
+func TestSyncWhileDeaf(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		stamp := func() time.Time {
+			mtime, _, err := s.shell.Times(simRoot)
+			must(t, err)
+			return mtime
+		}
+		s.kernel.MaxWatches = s.kernel.Watches()
+		must(t, s.shell.Mkdir(simRoot+"/deaf", 0o755))
+		must(t, s.shell.Chown(simRoot+"/deaf", int(s.uid)))
+		s.settle()
+		state, _ := s.state()
+		require.Equal(t, wire.Degraded, state)
+		before := stamp()
+		must(t, s.shell.Write(simRoot+"/deaf/f", "new"))
+		s.settle()
+		require.Equal(t, before, stamp(), "nobody heard it")
+		must(t, s.shell.Write(simMarker+watch.CookiePrefix+"1", ""))
+		s.settle()
+		require.Empty(t, s.cookies(), s.log.String())
+		require.NotEqual(t, before, stamp())
+	})
+}

@@ -213,7 +213,7 @@ func (w *watcher) declare(doubts string, began mtree.Stamp) error {
 }
 
 // dropCopy removes the traces of a mirror: the record of the root and, with --state-dir, the
-// tree file in the root's own .tidemark.
+// tree file in the root's own .tidemark. What the status there says is taken back first.
 func (w *watcher) dropCopy() {
 	if err := records.Drop(w.root); err != nil {
 		w.Log.Info("the root keeps the record of a copy", "error", err)
@@ -226,10 +226,29 @@ func (w *watcher) dropCopy() {
 		return // it has none
 	}
 	defer own.Close()
+	w.takeBackStatus(own) // guard: TestStartElsewhere
 	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || t.Role == state.Copy {
 		if err := own.WriteTree(w.tree); err != nil {
 			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "error", err)
 		}
+	}
+}
+
+// takeBackStatus makes the root's own status that of a tree that is not watched. It is what an
+// earlier watch or mirror left, and with --state-dir nobody keeps it up to date: a serve without
+// that option would go by it. Cost: a read; the first time also openat, pwrite and fsync.
+func (w *watcher) takeBackStatus(own *state.Marker) {
+	status, err := own.ReadStatus()
+	if errors.Is(err, fs.ErrNotExist) || err == nil && status.State == wire.Unwatched && status.Checkpoint == nil {
+		return
+	}
+	status.State, status.Checkpoint, status.Audit, status.Clean = wire.Unwatched, nil, nil, false
+	f, err := own.CreateStatus()
+	if err == nil {
+		err = errors.Join(f.Write(status), f.Sync(), f.Close())
+	}
+	if err != nil {
+		w.Log.Warn("the root's own .tidemark still says that an earlier watch keeps the stamps: give serve the same --state-dir, or remove that .tidemark", "error", err)
 	}
 }
 

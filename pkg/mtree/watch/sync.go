@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/dirwatch"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
@@ -48,6 +49,16 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	q := question{dir: dir, marker: m, cookie: cookiePrefix + rand.Text(), wait: func() error { return waitEvent(events, syncLook) }}
 	if err := q.ask(ctx); err != nil {
 		return mtree.Stamp{}, err
+	}
+	return rootStamp(dir, m)
+}
+
+// rootStamp returns the root's stamp, once a --sync is answered. If the root refuses its time,
+// what it shows is no stamp: a copy may have that already, and nothing of what is asked for.
+func rootStamp(dir *disk.Dir, m *state.Marker) (mtree.Stamp, error) {
+	if status, err := m.ReadStatus(); err == nil && status.Error == health.RootRefuses { // guard: TestSyncWhereTheRootRefuses
+		return mtree.Stamp{}, exit.With(exit.Failed, errors.New("all is published, but the root refuses its time, and so has no stamp"),
+			"give watch the right to set it (owner or CAP_FOWNER, a writable mount, no chattr +i), then sync again")
 	}
 	info, err := dir.Self()
 	return info.MTime, err

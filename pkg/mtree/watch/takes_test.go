@@ -166,6 +166,7 @@ func TestMarkerNames(t *testing.T) {
 			require.NoError(t, p.Shell.Remove(markerPath+"/left.0"))
 			p.forget()
 			require.NoError(t, p.handleMarker(c.names, p.newBatch()))
+			p.auditForCookies()
 			require.Equal(t, c.looked, strings.Contains(p.text.String(), "putting it back"), c)
 			require.Equal(t, c.audit, p.audits.running, c)
 			require.Equal(t, c.cookie, len(p.cookies) == 1, c)

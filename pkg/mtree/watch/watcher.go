@@ -32,6 +32,7 @@ type watcher struct {
 	granule    time.Duration
 	source     notify.Source
 	backend    string
+	elsewhere  bool // nothing is heard, and others may change the tree: attributes come late, by another clock
 	ownWrites  *ownwrites.Memory
 	health     *health.Monitor
 	exceptions *health.Exceptions // of health
@@ -103,6 +104,9 @@ func (w *watcher) rule() stamprule.Rule {
 
 // hears reports whether changes are heard at all.
 func (w *watcher) hears() bool { return w.backend != "none" }
+
+// hearsAll reports whether the changes of every directory are heard.
+func (w *watcher) hearsAll() bool { return w.hears() && w.health.HearsAll() }
 
 // newBatch returns an empty batch.
 func (w *watcher) newBatch() *publish.Batch {

@@ -160,6 +160,13 @@ func (s *StatusFile) StillIn(m *Marker) bool {
 	return disk.IsUnsure(err1) || disk.IsUnsure(err2) || err1 == nil && own.Node == there.Node
 }
 
+// CTime returns the file's ctime: when it was written last, by the clock of its file system.
+// Cost: fstat.
+func (s *StatusFile) CTime() (mtree.Stamp, error) {
+	info, err := disk.StatFile(s.f)
+	return info.CTime, err
+}
+
 // Displaced reports whether the file's name in m is now that of another file, or of none.
 // If the disk does not tell, it is false, and StillIn is true. Cost: fstat, statx.
 func (s *StatusFile) Displaced(m *Marker) bool {

@@ -70,7 +70,7 @@ func (s *scan) enters(v *visit, dir *disk.Dir, info disk.Info) (bool, error) {
 	if v.parent != nil && (s.beyond(v.parent.info, info) || dir.IsPlaceholder(info)) {
 		return false, nil
 	}
-	if err := s.arm(v, dir); err != nil {
+	if err := s.arm(v, dir, info); err != nil {
 		return false, err
 	}
 	if v.parent != nil && state.IsLiveTree(dir) {
@@ -85,12 +85,16 @@ func (s *scan) beyond(parent, child disk.Info) bool {
 	return !s.CrossMounts && disk.IsBorder(parent, child)
 }
 
-// arm begins to hear v. If v cannot be heard, it is still scanned.
-func (s *scan) arm(v *visit, dir *disk.Dir) (err error) {
+// arm begins to hear v. If v cannot be heard, it is still scanned. What is mounted may be armed,
+// and not heard where others change it.
+func (s *scan) arm(v *visit, dir *disk.Dir, info disk.Info) (err error) {
 	if v.parent == nil {
 		v.ref, v.fresh, err = s.Source.Arm(notify.Ref{}, -1, "", dir.FD())
 	} else if v.parent.ref != (notify.Ref{}) {
 		v.ref, v.fresh, err = s.Source.Arm(v.parent.ref, v.parent.dir.FD(), v.name, dir.FD())
+		if err == nil && info.MountRoot { // guard: TestMountsThatAreNotHeard
+			err = notify.Supported(dir.FD())
+		}
 	}
 	if err == nil || errors.Is(err, notify.ErrGone) {
 		return err

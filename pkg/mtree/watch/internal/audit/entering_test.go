@@ -215,6 +215,23 @@ func TestReadAgain(t *testing.T) {
 	require.Equal(t, []string{"a/b"}, s.Health.EndAudit(0))
 }
 
+// What others may change elsewhere (NFS, FUSE) can be armed where it is mounted below the root, and
+// is not heard: the tree was "watched". Each mount is asked for its file system, and nothing else.
+func TestMountsThatAreNotHeard(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		s := newSurvey(t, "m/x/", "c/")
+		s.CrossMounts = true
+		s.Mount("m")
+		if elsewhere {
+			s.ShowFS = func(st *unix.Statfs_t) { st.Type = unix.NFS_SUPER_MAGIC }
+		}
+		require.Equal(t, "", s.run())
+		require.ElementsMatch(t, []string{"", "c", "m", "x"}, s.ear.Names)
+		require.Equal(t, !elsewhere, s.Health.HearsAll())
+		require.Equal(t, 1, s.Made("statfs "))
+	}
+}
+
 // What cannot be heard is scanned nevertheless, and the tree is degraded. Below a directory
 // that is not heard nothing can be.
 func TestDeafness(t *testing.T) {

@@ -17,6 +17,9 @@ import (
 // take no times and report success. Such a directory counts as one that refuses.
 var ErrNotHeld = errors.New("the time does not hold")
 
+// RootRefuses is what a status says if the root has no stamp, because it refuses its time.
+const RootRefuses = "the root refuses its time"
+
 // Monitor knows why the tree is degraded: something cannot be heard, the root
 // refuses its time, or there are more exceptions than can be named. Only an audit that
 // finds nothing of the kind ends that. Safe for all goroutines.
@@ -273,7 +276,7 @@ func (m *Monitor) unpublished() string {
 	case m.overflow:
 		return "too many directories refuse their time or cannot be read"
 	case m.root != nil:
-		return "the root refuses its time"
+		return RootRefuses
 	}
 	return cmp.Or(m.lasting, m.Exceptions.Trouble())
 }

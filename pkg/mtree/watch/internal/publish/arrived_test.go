@@ -175,3 +175,19 @@ func TestArrivedAndNotHeard(t *testing.T) {
 	require.Equal(t, "x/y x .", g.publish(arrival("x")))
 	require.Empty(t, g.ear.Names)
 }
+
+// What was mounted is armed. If others may change it elsewhere (NFS, FUSE), it is not heard.
+func TestArrivedFromElsewhere(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		g := newGround(t, "a/")
+		g.CrossMounts = true
+		g.bring("x/y/")
+		g.Mount("x")
+		if elsewhere {
+			g.ShowFS = func(st *unix.Statfs_t) { st.Type = unix.NFS_SUPER_MAGIC }
+		}
+		require.Equal(t, "x/y x .", g.publish(arrival("x")))
+		require.Equal(t, []string{"x", "y"}, g.ear.Names)
+		require.Equal(t, !elsewhere, g.Health.HearsAll())
+	}
+}

@@ -199,7 +199,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 		return p.rule.Least() // the kernel moved the time of d with it
 	}
 	since := p.Health.Exceptions.Placed()
-	own, fresh := p.arm(ref, d, name, child)
+	own, fresh := p.arm(ref, d, name, child, info)
 	if n := len(p.Fresh); fresh && (n == 0 || !strings.HasPrefix(path, p.Fresh[n-1]+"/")) {
 		p.Fresh = append(p.Fresh, path)
 	}
@@ -268,11 +268,15 @@ func (p *publisher) known(d *disk.Dir) notify.Ref {
 }
 
 // arm begins to hear a directory that arrived. If no watch is left, it goes on without
-// one. fresh says that the directory was not heard before.
-func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk.Dir) (ref notify.Ref, fresh bool) {
+// one. What was mounted may be armed, and not heard where others change it. fresh says that the
+// directory was not heard before.
+func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk.Dir, info disk.Info) (ref notify.Ref, fresh bool) {
 	if parent != (notify.Ref{}) {
 		var err error
 		ref, fresh, err = p.Source.Arm(parent, d.FD(), name, child.FD())
+		if err == nil && info.MountRoot { // guard: TestArrivedFromElsewhere
+			err = notify.Supported(child.FD())
+		}
 		if err != nil && !errors.Is(err, notify.ErrGone) {
 			p.Health.CannotHear(err)
 		}
