@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -34,6 +35,7 @@ type Source struct {
 	config        Config
 	root          *disk.Dir
 	place         string            // state.PlaceOf(root)
+	behind        time.Duration     // behindOf(root)
 	identity      string            // whose rights count for reading: machine.Identity
 	crosses       atomic.Bool       // what is mounted in the tree may be read: see mayCross
 	records       records.LogReader // of a copy without xattrs
@@ -53,7 +55,7 @@ func Open(c Config) (*Source, error) {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &Source{config: c, root: root, place: place, identity: machine.Identity()}, nil
+	return &Source{config: c, root: root, place: place, behind: behindOf(root), identity: machine.Identity()}, nil
 }
 
 // Close closes the directory.
@@ -84,7 +86,7 @@ func (s *Source) follow() error {
 		return err
 	}
 	_ = s.root.Close()
-	s.root, s.place, s.records, s.exceptions = root, place, records.LogReader{}, state.ExceptionsReader{}
+	s.root, s.place, s.behind, s.records, s.exceptions = root, place, behindOf(root), records.LogReader{}, state.ExceptionsReader{}
 	return source.ErrOtherDirectory
 }
 
@@ -172,9 +174,12 @@ func (s *Source) fingerprint(p *state.Published, crosses bool) string {
 
 // named wraps an error of reading in the error of package source that callers branch on.
 // Only what permissions refuse counts as denied, as in serve: a copy is complete without
-// it, because the stamp moves when the right is given.
+// it, because the stamp moves when the right is given. If the right is missing further up, no stamp
+// of the directory that lists it moves: that is a failure, and it is looked at again.
 func named(err error) error {
 	switch {
+	case errors.Is(err, disk.ErrAbove): // guard: TestDeniedAbove
+		return err
 	case disk.IsUnreadable(err):
 		return fmt.Errorf("%w: %w", source.ErrDenied, err)
 	case disk.IsGone(err), errors.Is(err, disk.ErrNotRegular):
