@@ -172,7 +172,7 @@ func TestAllowedImports(t *testing.T) {
 		records:  {core, sys, disk, filetime, state},
 		journal:  {core, disk, machine, state, sys},
 		lister:   {core, disk, filetime, machine, records, state},
-		notify:   {core, sys, limit, handles},
+		notify:   {core, sys, limit, handles, machine},
 		handles:  {core},
 
 		// In mirror each uses what stands above it: a source nothing of the copy, work no

@@ -74,8 +74,12 @@ func (m *mirror) newEnv(root *source.Root) *work.Env {
 	}
 }
 
+// walkedAhead is by how much the end of a full walk may lie ahead of our clock. The clock may be
+// set by some seconds. If it stood years ahead for an hour, no walk would be due for years.
+const walkedAhead = time.Hour
+
 // fullDue reports whether the safety net asks for a full walk: whether the last one was
-// FullInterval ago.
+// FullInterval ago, or lies in the future, because the clock was wrong when it ended.
 func (m *mirror) fullDue() bool {
 	walked := m.replica.Counters().Walked
 	if m.config.FullInterval < 0 || walked == 0 {
@@ -86,5 +90,6 @@ func (m *mirror) fullDue() bool {
 	// tree do not all walk at once. For one copy it is always the same.
 	share := time.Duration(m.replica.Self.Node.Ino % 128)
 	after := m.config.FullInterval * (896 + share*2) / 1024
-	return now-walked > int64(after/time.Second)
+	return now-walked > int64(after/time.Second) ||
+		walked-now > int64(walkedAhead/time.Second) // guard: TestAWalkInTheFuture
 }

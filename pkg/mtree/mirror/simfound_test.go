@@ -43,6 +43,21 @@ func TestAWalkThatFindsNothingIsWrittenDown(t *testing.T) {
 	b.requireIdle()
 }
 
+// The clock of the machine stood in another decade when a full walk ended. After it was set right,
+// no other walk was due until then. A clock that was a little ahead makes none due.
+func TestAWalkInTheFuture(t *testing.T) {
+	for ahead, walks := range map[time.Duration]int64{59 * time.Minute: 0, 61 * time.Minute: 1, 14 * 365 * 24 * time.Hour: 1} {
+		s, b := overHTTP(t, "a/f = x", "b/g = y")
+		b.at(ahead)
+		b.equal(s)
+		b.at(0)
+		before := b.stats.Walks.Load()
+		require.NoError(t, b.once())
+		require.Equal(t, before+walks, b.stats.Walks.Load(), ahead)
+		b.requireIdle()
+	}
+}
+
 // TestSimulationFound keeps what the simulation found: each history is the shortest that
 // failed. What broke stands above it.
 func TestSimulationFound(t *testing.T) {

@@ -2,11 +2,14 @@ package mirror
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -55,4 +58,32 @@ func TestALinkThatTookAFilesPlace(t *testing.T) {
 			}, "a/f = one", "a/g = of g", "b/f = of f in b", "b/g = of g in b")
 		})
 	}
+}
+
+// A copy of a tree that nobody watches takes what any server at its address lists. For one pass that
+// was another server, which does not say when it listed: the records lost their `now`. What had been
+// rewritten before, with equal size and time, was not compared when serve answered again.
+func TestAnotherServerForOnePass(t *testing.T) {
+	at := time.Unix(1_000_000_000, 0).UTC()
+	s := newTree(t, "f = one @1000000000", "g = one @1000000000")
+	b := s.benchOverHTTP()
+	b.equal(s)
+	s.forge("f", "two")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/" {
+			http.ServeFile(w, r, s.path(r.URL.Path))
+			return true
+		}
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprint(w, "<html><head><title>Index of /</title></head><body><h1>Index of /</h1><pre><a href=\"../\">../</a>\n")
+		for _, name := range []string{"f", "g"} {
+			_, _ = fmt.Fprintf(w, "<a href=%q>%s</a>   %s   3\n", name, name, at.Format("02-Jan-2006 15:04"))
+		}
+		_, _ = fmt.Fprint(w, "</pre></body></html>\n")
+		return true
+	})
+	require.NoError(t, b.once())
+	require.Equal(t, "one", b.read("f"), "nothing that is listed tells of it")
+	b.server.interfere(nil)
+	b.equal(s)
 }

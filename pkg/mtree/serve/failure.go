@@ -8,7 +8,6 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve/internal/pages"
-	"tidemark/pkg/mtree/serve/internal/published"
 )
 
 // fail answers an error of the file system in place of a, which must not have been sent.
@@ -34,7 +33,7 @@ func (h *Handler) explain(err error) (status int, text string) {
 		return http.StatusForbidden, "on another file system, where watch hears nothing"
 	case disk.IsAbsent(err):
 		return http.StatusNotFound, "not found"
-	case errors.Is(err, published.ErrAbove):
+	case errors.Is(err, disk.ErrAbove):
 		return http.StatusServiceUnavailable, "a directory above is not readable"
 	case disk.IsUnreadable(err):
 		return http.StatusForbidden, "not readable"

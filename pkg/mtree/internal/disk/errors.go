@@ -18,6 +18,10 @@ var (
 	// that was opened: after mv, rm, a mount over it, or an unmount.
 	ErrReplaced = errors.New("another directory than at the start")
 
+	// ErrAbove says that a directory further up than the parent kept this process from opening
+	// something, or may have: see Dir.MarkAbove.
+	ErrAbove = errors.New("a directory further up may not be entered: chmod it, or run this as another user")
+
 	// ErrCollides is returned if the file system takes a new name for one that is there
 	// already, spelled otherwise.
 	ErrCollides = errors.New("the file system takes it for another name that is there already")

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -95,6 +96,46 @@ func (d *Dir) openFilePath(path string, crossMounts bool) (*Regular, Info, error
 		return nil, info, d.PathError("open", path, err)
 	}
 	return &Regular{Info: info, fd: fd, name: d.path + "/" + path}, info, nil
+}
+
+// MarkAbove adds ErrAbove to the error of opening path below d, if permissions are the cause, but
+// not those of path itself or of the directory that it is in. Only these move the stamp of the
+// directory that lists path when they are given. So a reader must not complete a directory above
+// what fails with ErrAbove. Cost, if permissions are the cause: openat2 of the parent, and another
+// attempt from there.
+func (d *Dir) MarkAbove(path string, crossMounts bool, err error) error {
+	if !IsUnreadable(err) || mtree.ParentPath(path) == "" || d.isRefusedThere(path, crossMounts) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrAbove, err)
+}
+
+// isRefusedThere reports whether permissions keep this process from opening path also from its
+// parent, where those further up count no more. A look at the parent alone would not do: the
+// right may have been given back further up since path was refused.
+func (d *Dir) isRefusedThere(path string, crossMounts bool) bool {
+	parent, err := d.OpenPath(mtree.ParentPath(path), crossMounts)
+	if err != nil { // guard: TestMarkAbove
+		return false
+	}
+	defer parent.Close()
+	return IsUnreadable(parent.tryToOpen(mtree.BaseName(path), crossMounts)) // guard (returns true): TestMarkAbove
+}
+
+// tryToOpen returns the error of opening a file or directory for reading. It leaves nothing open.
+func (d *Dir) tryToOpen(name string, crossMounts bool) error {
+	f, info, err := d.OpenFilePath(name, crossMounts)
+	if err == nil {
+		return f.Close()
+	}
+	if info.Kind != mtree.Dir {
+		return err
+	}
+	dir, err := d.OpenDirPath(name, crossMounts)
+	if err == nil {
+		return dir.Close()
+	}
+	return err
 }
 
 // Resolve follows every symlink in path and returns the path below d to which they

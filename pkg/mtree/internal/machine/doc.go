@@ -21,7 +21,7 @@
 //	below.go       does a directory lie in another one?
 //	mountinfo.go   /proc/self/mountinfo, and what follows from it
 //	stay.go        what tells whether a file system was away in this boot
-//	filesystem.go  what identifies a file system across reboots
+//	filesystem.go  what identifies a file system across reboots; whether this kernel keeps it
 //	clockstep.go   ClockSteps: hears when somebody sets the clock
 //	clock.go       Now, uptime, boot id
 //	rights.go      what this process is allowed to read and to do

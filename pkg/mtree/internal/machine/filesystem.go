@@ -31,6 +31,31 @@ func FileSystem(fd int) string {
 
 const zfsMagic = 0x2fc12fc1
 
+// distant are file systems (statfs(2)) that a server keeps, or another process, and their names.
+var distant = map[int64]string{
+	unix.NFS_SUPER_MAGIC:  "NFS",
+	unix.FUSE_SUPER_MAGIC: "FUSE",
+	unix.SMB_SUPER_MAGIC:  "SMB",
+	unix.CIFS_SUPER_MAGIC: "SMB",
+	unix.SMB2_SUPER_MAGIC: "SMB",
+	unix.V9FS_MAGIC:       "9P",
+	unix.CEPH_SUPER_MAGIC: "Ceph",
+	unix.AFS_SUPER_MAGIC:  "AFS",
+	unix.AFS_FS_MAGIC:     "AFS",
+	unix.CODA_SUPER_MAGIC: "Coda",
+}
+
+// Distant returns the name of the file system on which fd lies, if a server or another process
+// keeps it; "" if this kernel does. This kernel does not see what is changed on a distant one by
+// others, nor at once, and the ctimes there may be of another clock than ours. Cost: fstatfs.
+func Distant(fd int) (name string, err error) {
+	var st unix.Statfs_t
+	if err := sys.Fstatfs(fd, &st); err != nil {
+		return "", fmt.Errorf("fstatfs: %w", err)
+	}
+	return distant[int64(uint32(st.Type))], nil
+}
+
 // getUUID is FS_IOC_GETFSUUID of linux/fs.h.
 const getUUID = 0x80111500
 

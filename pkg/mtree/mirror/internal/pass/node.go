@@ -30,7 +30,7 @@ type node struct {
 	part       bool               // that is a part: it is not looked at by another one before it is complete
 	later      bool               // as in work.VisitResult
 	entries    int                // number of entries in its listing that no filter excludes
-	now        mtree.Stamp        // of its listing
+	now        mtree.Stamp        // of its listing: VisitResult.ReadAt
 	mayBeLost  bool               // as in work.VisitResult
 	uncompared bool               // something in it failed or moved: not all its files were compared, or written
 	unflushed  bool               // as in work.VisitResult

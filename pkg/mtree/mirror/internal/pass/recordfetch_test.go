@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -134,4 +135,27 @@ func TestWhatWasComparedIsKnown(t *testing.T) {
 		}
 		require.Equal(t, 1, r.asked("sums"))
 	})
+}
+
+// Where ctimes are of another clock, a file that was compared is compared again until its ctime is
+// old by that clock, too: a write may have gone on. With each pass a minute goes by.
+func TestWhatADistantSourceVerifies(t *testing.T) {
+	for name, c := range map[string]struct {
+		behind time.Duration
+		sums   int
+	}{
+		"near":    {sums: 1},
+		"distant": {behind: 2 * time.Minute, sums: 3},
+	} {
+		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
+			r.wait = time.Minute
+			r.show = func(_ string, l *source.Dir) { l.Behind = c.behind }
+			require.True(t, r.Tree.Rewrite("a/f"))
+			for range 5 {
+				r.write("a/g")
+				r.complete()
+			}
+			require.Equal(t, c.sums, r.asked("sums"))
+		})
+	}
 }

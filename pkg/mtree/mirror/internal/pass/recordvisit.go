@@ -76,7 +76,7 @@ func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.result.Listed++
 	p.options.Counters.Listed.Add(1)
-	n.entries, n.now = len(v.Listing.Entries), v.Listing.Now
+	n.entries, n.now = len(v.Listing.Entries), v.ReadAt() // guard (v.ReadAt() -> v.Listing.Now): TestWhatADistantSourceVerifies
 	p.result.Seen += v.InCopy
 	p.result.Made += v.Made()
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))

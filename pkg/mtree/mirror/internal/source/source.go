@@ -37,6 +37,10 @@ type Dir struct {
 	Past   bool      // the source has listed it later already, or has a later stamp for it: this comes from a cache
 	Direct bool      // it came past every cache: the source read it after it was asked
 
+	// Behind is by how much a change that the listing does not show may have a ctime from before
+	// Now: the ctimes are of another clock. 0: they are of the clock that shows Now.
+	Behind time.Duration
+
 	Fingerprint  string // of the options and rights of serve when it answered; "": not known
 	HotElsewhere bool   // it came hot from a serve with other options than the root's; the reader finds that out
 }

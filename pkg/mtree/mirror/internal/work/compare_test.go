@@ -136,7 +136,11 @@ func TestWhatADirectoryIsCompletedWith(t *testing.T) {
 		"the listing":       {set: func(*bench) {}, want: listed},
 		"another directory": {set: func(b *bench) { b.listing.ID = theirs }, want: with(func(r *records.Record) { r.ID = theirs })},
 		"without an id":     {set: func(b *bench) { b.listing.ID = "" }, want: listed},
-		"entries left out":  {set: func(b *bench) { b.listing.Excluded = 2 }, want: with(func(r *records.Record) { r.Excluded, r.Fingerprint = 2, "e" })},
+		"without a time": {set: func(b *bench) { b.listing.HasNow, b.listing.Now = false, mtree.Stamp{} },
+			want: with(func(r *records.Record) { r.Now = before })},
+		"ctimes of another clock": {set: func(b *bench) { b.listing.Behind = time.Minute },
+			want: with(func(r *records.Record) { r.Now = now.Add(-time.Minute) })},
+		"entries left out": {set: func(b *bench) { b.listing.Excluded = 2 }, want: with(func(r *records.Record) { r.Excluded, r.Fingerprint = 2, "e" })},
 		"files that we exclude": {set: func(b *bench) { b.exclude("mine"); b.make("d", "mine") },
 			want: with(func(r *records.Record) { r.Now = before })},
 		"files that we exclude, no time": {set: func(b *bench) {

@@ -110,9 +110,3 @@ func (env *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 func isReplaced(r records.Record, l *mtree.Listing) bool {
 	return r.ID != "" && l.ID != "" && r.ID != l.ID // guard (returns false): TestSimulatedGuards/exchanged
 }
-
-// recordOf returns the record with which a listing completes a directory. It does not say
-// how many entries the source leaves out; recordHidden adds that.
-func recordOf(l *mtree.Listing) records.Record {
-	return records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
-}

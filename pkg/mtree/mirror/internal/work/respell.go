@@ -48,7 +48,7 @@ func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.E
 func (env *Env) renameEntry(dir *disk.Dir, t *Target, v *VisitResult, old, name string) error {
 	info, err := dir.Self()
 	if err == nil {
-		err = env.makeReady(dir, info, &Target{Path: t.Path, Record: recordOf(&v.Listing), Doubts: v.Doubts})
+		err = env.makeReady(dir, info, &Target{Path: t.Path, Record: v.record(), Doubts: v.Doubts})
 	}
 	if err == nil {
 		err = dir.Rename(old, dir, name)

@@ -184,7 +184,7 @@ func (env *Env) isSame(t *Target, v *VisitResult, info disk.Info) bool {
 // take makes a listing the one that a visit compares with.
 func (env *Env) take(t *Target, v *VisitResult, l *source.Dir) {
 	v.Listing, v.Approx, v.Other, v.HotElsewhere = l.Listing, l.Approx, env.isOfOtherOptions(l), l.HotElsewhere
-	v.Later = env.isLater(t, l)
+	v.Later, v.behind = env.isLater(t, l), l.Behind
 }
 
 // isLater reports whether a directory has another stamp than its parent lists, and the parent will
@@ -280,7 +280,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	if another || env.isOlder(v) || v.isUnproved(have) || v.stripped { // guard (without env.isOlder): TestAStampThatWentBack
 		v.Doubts |= replica.DoubtBytes
 	}
-	v.Record = recordOf(&v.Listing)
+	v.Record = v.record()
 	if v.Record.ID == "" {
 		// guard: TestALostDirectoryIDIsKept
 		v.Record.ID = v.Before.ID // a proxy may have removed it

@@ -2,6 +2,7 @@ package work
 
 import (
 	"slices"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
@@ -20,6 +21,7 @@ type VisitResult struct {
 	Later        bool           // the directory was stamped after its parent was listed: its parent will be, too
 	Other        bool           // a serve with other options gave the listing: Env.isOfOtherOptions
 	HotElsewhere bool           // so, and it was hot there: if that is a copy, in mid-pass, its time is no stamp
+	behind       time.Duration  // as in source.Dir
 	Before       records.Record // what the copy had
 	Had          bool           // it had a record
 	Intact       bool           // it was complete with the stamp of its record, and nobody has touched it since
@@ -44,6 +46,22 @@ type VisitResult struct {
 	Deletions    []replica.Deletion // what is extra, and directories that something else replaces
 	Failed       []Failure
 	Approx       *source.Approx // how well the source knows the files; nil: exactly
+}
+
+// record returns the record with which the listing completes the directory. It does not say
+// how many entries the source leaves out; recordHidden adds that.
+func (v *VisitResult) record() records.Record {
+	return records.Record{Stamp: v.Listing.Stamp, Now: v.ReadAt(), ID: v.Listing.ID}
+}
+
+// ReadAt returns the `now` that belongs into the record: no change that the listing does not show
+// has a ctime from before. Another server than serve does not say when it listed; then the recorded
+// one stays, because what changed since that has not been compared by its ctime.
+func (v *VisitResult) ReadAt() mtree.Stamp {
+	if !v.Listing.HasNow { // guard: TestWhatADirectoryIsCompletedWith, TestAnotherServerForOnePass
+		return v.Before.Now
+	}
+	return v.Listing.Now.Add(-v.behind) // guard (-v.behind -> 0): TestWhatADirectoryIsCompletedWith
 }
 
 // isUnproved reports whether the origin of the copy's files is unknown: either the

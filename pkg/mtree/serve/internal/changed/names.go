@@ -196,7 +196,7 @@ func (c *batchNames) mayHide(path string) bool { return c.view.IsStarred(path, c
 // tellAbove tells the name of the directory at path, which could not be opened because of err,
 // or that of the highest directory above it that cannot be opened either.
 func (c *batchNames) tellAbove(path string, err error) error {
-	if !disk.IsAbsent(err) && !disk.IsDenied(err) && !errors.Is(err, published.ErrAbove) {
+	if !disk.IsAbsent(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrAbove) {
 		return c.tellUnknown(path, "**", err)
 	}
 	if path == "" {

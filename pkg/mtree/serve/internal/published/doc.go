@@ -9,8 +9,8 @@
 //	file, real, info, err := tree.OpenFile("a/c")  // symlinks within the tree are followed
 //
 // Paths are relative to the root, decoded, with no slash at either end; "" is the root.
-// Errors are those of package disk and of package state, and ErrAbove. Many goroutines may
-// use a Tree at once.
+// Errors are those of package disk, also disk.ErrAbove, and of package state. Many goroutines
+// may use a Tree at once.
 //
 // # Files
 //

@@ -2,7 +2,6 @@ package published
 
 import (
 	"errors"
-	"fmt"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -107,22 +106,14 @@ func MayBeLink(info disk.Info, err error) bool {
 	return info.Kind == mtree.Symlink || disk.IsLink(err)
 }
 
-// ErrAbove says that a directory further up than the parent may not be entered. If a
-// mirror may not read a file or directory itself, it completes the directories above.
-// Here it must not: when the right is given back further up, no stamp in between moves.
-var ErrAbove = errors.New("a directory further up may not be entered")
-
-// above adds ErrAbove to an error of opening path if that is the case. Cost, if
-// permissions are the cause: as StatPath.
+// above adds disk.ErrAbove to an error of opening path, if that is the case. What a mirror may
+// not read itself keeps no directory above it incomplete; this does. What watch may not read is
+// told as such, wherever it is. Cost: as disk.Dir.MarkAbove.
 func (t *Tree) above(path string, err error) error {
-	parent := mtree.ParentPath(path)
-	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, state.ErrUnread) {
+	if errors.Is(err, state.ErrUnread) { // guard: TestErrAbove
 		return err
 	}
-	if _, parentErr := t.root.StatPath(parent, t.Crosses()); disk.IsUnreadable(parentErr) {
-		return fmt.Errorf("%w: %w", ErrAbove, err)
-	}
-	return err
+	return t.root.MarkAbove(path, t.Crosses(), err)
 }
 
 // vouched returns an error if the directory at path is, or lies in, one that watch may

@@ -228,17 +228,17 @@ func TestErrAbove(t *testing.T) {
 			_, err := tree.OpenDir(path)
 			if path != "closed" {
 				require.True(t, disk.IsUnreadable(err), path)
-				require.Equal(t, above, errors.Is(err, ErrAbove), path)
+				require.Equal(t, above, errors.Is(err, disk.ErrAbove), path)
 			}
 			_, _, _, err = tree.OpenFile(path)
 			if path != "a/b" {
 				require.True(t, disk.IsUnreadable(err), path)
-				require.Equal(t, above, errors.Is(err, ErrAbove), path)
+				require.Equal(t, above, errors.Is(err, disk.ErrAbove), path)
 			}
 		}
 		_, _, _, err := tree.OpenFile("u/v/w/f")
 		require.ErrorIs(t, err, state.ErrUnread)
-		require.NotErrorIs(t, err, ErrAbove)
+		require.NotErrorIs(t, err, disk.ErrAbove)
 		_, _, _, err = tree.OpenFile("l")
 		require.ErrorIs(t, err, disk.ErrNotRegular, "where it leads, nothing is published")
 	})
@@ -254,7 +254,7 @@ func TestClosedAfterwards(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, dir.Close())
 		_, err = tree.OpenDir("a/b/none")
-		require.NotErrorIs(t, err, ErrAbove)
+		require.NotErrorIs(t, err, disk.ErrAbove)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -35,6 +36,7 @@ type Source struct {
 	root          *disk.Dir
 	place         string            // state.PlaceOf(root)
 	device        uint64            // of the root
+	behind        time.Duration     // behindOf(root)
 	identity      string            // whose rights count for reading: machine.Identity
 	crosses       atomic.Bool       // what is mounted in the tree may be read: see mayCross
 	records       records.LogReader // of a copy without xattrs
@@ -67,7 +69,7 @@ func (s *Source) take(root *disk.Dir) error {
 	if err != nil {
 		return err
 	}
-	s.root, s.place, s.device = root, place, self.Node.Dev
+	s.root, s.place, s.device, s.behind = root, place, self.Node.Dev, behindOf(root)
 	return nil
 }
 
@@ -187,9 +189,12 @@ func (s *Source) fingerprint(p *state.Published, crosses bool) string {
 
 // named wraps an error of reading in the error of package source that callers branch on.
 // Only what permissions refuse counts as denied, as in serve: a copy is complete without
-// it, because the stamp moves when the right is given.
+// it, because the stamp moves when the right is given. If the right is missing further up, no stamp
+// of the directory that lists it moves: that is a failure, and it is looked at again.
 func named(err error) error {
 	switch {
+	case errors.Is(err, disk.ErrAbove): // guard: TestDeniedAbove
+		return err
 	case disk.IsUnreadable(err):
 		return fmt.Errorf("%w: %w", source.ErrDenied, err)
 	case disk.IsGone(err), errors.Is(err, disk.ErrNotRegular):

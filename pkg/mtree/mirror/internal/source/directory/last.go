@@ -1,6 +1,9 @@
 package directory
 
-import "tidemark/pkg/mtree/internal/disk"
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
 
 // lastDir keeps the last directory open, because files come one directory after another.
 type lastDir struct {
@@ -16,7 +19,8 @@ func (s *Source) newLastDir() *lastDir {
 	return &lastDir{root: s.root, crossMounts: s.config.CrossMounts, vouched: s.vouched}
 }
 
-// open returns the directory at path. l keeps owning it.
+// open returns the directory at path. l keeps owning it. It is opened for its files: if it is not
+// itself what may not be read, the error is disk.ErrAbove, because it alone lists them.
 func (l *lastDir) open(path string) (*disk.Dir, error) {
 	if l.dir != nil && l.path == path {
 		return l.dir, nil
@@ -29,6 +33,7 @@ func (l *lastDir) open(path string) (*disk.Dir, error) {
 	}
 	dir, err := l.root.OpenDirPath(path, l.crossMounts)
 	if err != nil {
+		err = l.root.MarkAbove(mtree.JoinPath(path, "."), l.crossMounts, err) // guard: TestDeniedAbove
 		return nil, err
 	}
 	l.dir, l.path = dir, path

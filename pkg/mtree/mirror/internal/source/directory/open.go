@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
@@ -21,7 +22,8 @@ type openDir struct {
 	lister    lister.Lister
 	crosses   bool // what is mounted in the tree may be read
 
-	fingerprint string // source.Dir.Fingerprint
+	fingerprint string        // source.Dir.Fingerprint
+	behind      time.Duration // source.Dir.Behind
 }
 
 // open opens a directory.
@@ -45,7 +47,14 @@ func (s *Source) open(path string) (d openDir, err error) {
 	if s.config.CrossMounts && disk.IsBeyond(err) {
 		return d, fmt.Errorf("%w: watch does not hear what is on another file system there: %w", source.ErrDenied, err)
 	}
-	return d, named(err)
+	if err != nil {
+		return d, named(err)
+	}
+	d.behind = s.behind
+	if d.crosses { // guard: TestTheClockOfAFileServer
+		d.behind = behindOf(d.Dir) // it may be on another file system
+	}
+	return d, nil
 }
 
 // openDir opens the directory at path. Unless it crosses mounts, another file system gives
@@ -54,7 +63,7 @@ func (s *Source) open(path string) (d openDir, err error) {
 func (s *Source) openDir(path string, crosses bool) (*disk.Dir, disk.Node, error) {
 	dir, err := s.root.OpenDirPath(path, crosses)
 	if err != nil {
-		return nil, disk.Node{}, err
+		return nil, disk.Node{}, s.root.MarkAbove(path, crosses, err) // guard: TestDeniedAbove
 	}
 	info, err := dir.Self()
 	if err == nil && !crosses && info.Node.Dev != s.device { // guard: TestNoSubvolumeIsReadThatWatchDoesNotHear
@@ -65,6 +74,21 @@ func (s *Source) openDir(path string, crosses bool) (*disk.Dir, disk.Node, error
 		return nil, disk.Node{}, err
 	}
 	return dir, info.Node, nil
+}
+
+// farBehind is how far what this machine knows of a distant file system may be behind our clock: a
+// minute by which the clocks may differ, as with any source, and one for which the kernel shows
+// attributes as it had them (acregmax and acdirmax in nfs(5)). Nothing tells more exactly: the latest
+// ctime of a directory may be years old, and in a cluster it may be of a third clock.
+const farBehind = source.AheadOfUs + time.Minute
+
+// behindOf returns source.Dir.Behind for directories on the file system of d. Cost: fstatfs, which
+// asks the server.
+func behindOf(d *disk.Dir) time.Duration {
+	if name, err := machine.Distant(d.FD()); err == nil && name == "" {
+		return 0
+	}
+	return farBehind
 }
 
 // listerFor returns a lister for the tree. read is when p was read.
@@ -127,7 +151,7 @@ func (d *openDir) tree() source.Tree {
 
 // list reads the directory.
 func (d *openDir) list() (out source.Dir, err error) {
-	out.Tree, out.Node, out.Fingerprint, out.Direct = d.tree(), d.node, d.fingerprint, true
+	out.Tree, out.Node, out.Fingerprint, out.Behind, out.Direct = d.tree(), d.node, d.fingerprint, d.behind, true
 	if out.Listing, err = d.lister.Read(d.Dir, d.path); err != nil {
 		return out, named(err)
 	}
