@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"tidemark/internal/cli"
 	"tidemark/pkg/mtree"
@@ -32,6 +33,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.Source, o.Dest = env.Args["SOURCE"], env.Args["DEST"]
 	o.Log, o.Out, o.Ready, o.Notify = env.Log, env.Stdout, env.Ready, env.Notify
 	o.IntervalSet = env.Flags.Changed("interval")
+	o.SelectionSet = slices.ContainsFunc([]string{"include", "exclude", "no-delete", "no-links"}, env.Flags.Changed)
 	o.BWLimit = int64(o.bwLimit)
 	o.UserAgent = "tidemark-mirror/" + cli.Version()
 	if err := o.check(); err != nil {

@@ -42,6 +42,10 @@ type Config struct {
 	Filters     []string // "+ GLOB" and "- GLOB", the first match decides
 	Last        []string // globs of files that are fetched after everything else
 
+	// SelectionSet says that Filters, NoDelete and NoLinks were asked for as they are. Only Verify
+	// looks at it: if it is false and all of them are zero, those count that the copy was made with.
+	SelectionSet bool
+
 	BWLimit      int64         // bytes per second of file contents; 0: no limit
 	Durability   string        // "batch": one flush before the stamps; "file": each file before it gets its name; "none"
 	FullInterval time.Duration // a full walk at least this often, give or take an eighth; 0: 7 days, below 0: never
@@ -67,6 +71,7 @@ type Config struct {
 	Now      func() mtree.Stamp // the local clock; nil: the real one
 	Stats    *Stats             // counts what happens; nil: not counted
 
+	repair       bool                              // it is Verify that mends
 	open         func(*Config) (origin, error)     // opens Source; nil: openSource does. Tests put another one in its place
 	beforeDelete func()                            // called before a pass deletes; tests stop there
 	meanwhile    func()                            // called after the first look at Dest and before its lock; tests act there

@@ -31,7 +31,7 @@
 //	parts.go                     when listings may be parts
 //	schedule.go                  when the next pass is due
 //	daemon.go, retries.go        what such a mirror knows between two turns; when to look again
-//	verify.go                    Verify: every byte compared
+//	verify.go, recall.go         Verify: every byte compared; what it takes from the copy
 //	once.go                      Once: one pass
 //	hook.go                      --exec
 //	onepass.go                   how a pass is run, and when a full walk is due

@@ -328,6 +328,41 @@ func TestAMissingDiskDeletesNothing(t *testing.T) {
 	require.Contains(t, b.printStatus(), "held: 0\n")
 }
 
+// The same if a pass with --no-delete comes first. Nothing was to go then, so nothing was held, and
+// the directory counted as that of the mount point from then on: without the option it was emptied.
+func TestAMissingDiskIsNoticedAfterNoDelete(t *testing.T) {
+	for name, stray := range map[string][]string{"nothing": nil, "a stray file": {"d/disk/stray = x"}} {
+		t.Run(name, func(t *testing.T) {
+			s, b := overHTTP(t, append(many("d/disk", 40), "d/f = x", "e = x")...)
+			b.equal(s)
+			away := filepath.Join(filepath.Dir(s.root), "away")
+			require.NoError(t, os.Rename(s.path("d/disk"), away))
+			require.NoError(t, os.Mkdir(s.path("d/disk"), 0o755))
+			s.publish("d/disk")
+			b.config.NoDelete = true
+			require.NoError(t, b.once())
+			b.requireIdle()
+			s.change(append(stray, "e = changed")...)
+			for range 2 {
+				require.NoError(t, b.once())
+				require.Equal(t, "changed", b.read("e"))
+			}
+			b.requireIdle()
+			b.config.NoDelete = false
+			for range 2 {
+				require.Equal(t, exit.Held, exit.Of(b.once()))
+				require.Contains(t, b.printStatus(), "held: 40\nheld because: "+replica.WhyEmptied+"\n")
+				require.Equal(t, "7", b.read("d/disk/007"))
+			}
+			require.NoError(t, os.RemoveAll(s.path("d/disk")))
+			require.NoError(t, os.Rename(away, s.path("d/disk")))
+			s.publish("d/disk")
+			b.equal(s)
+			require.Contains(t, b.printStatus(), "held: 0\n")
+		})
+	}
+}
+
 // The same if the empty directory has a stray file from the beginning, provided that the disk
 // had many. Another directory with about as many files is no reason to hold, nor is one in
 // which a file stayed.

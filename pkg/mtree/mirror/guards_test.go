@@ -497,6 +497,95 @@ func TestVerify(t *testing.T) {
 	b.requireIdle()
 }
 
+// A SOURCE with a password must be given to --verify again. Then it forgot the options that the copy
+// was made with: what they keep was extra, and --repair deleted it.
+func TestVerifyByTheOptionsOfTheCopy(t *testing.T) {
+	for name, made := range map[string]func(c *Config){
+		"excluded":    func(c *Config) { c.Filters = []string{"- /local/"} },
+		"kept":        func(c *Config) { c.NoDelete = true },
+		"left out":    func(c *Config) { c.NoLinks = true },
+		"nothing":     func(*Config) {},
+		"all of them": func(c *Config) { c.Filters, c.NoDelete, c.NoLinks = []string{"- /local/"}, true, true },
+	} {
+		for _, source := range []string{"", "http://u:p@"} {
+			_, b := overHTTP(t, "a/f = one", "l -> a/f")
+			made(&b.config)
+			require.NoError(t, b.once())
+			testtree.Make(t, b.config.Dest, "local/mine = x")
+			(&tree{t: t, root: b.config.Dest}).forge("a/f", "0ne")
+			c := Config{Dest: b.config.Dest, Log: b.config.Log, Out: &b.out}
+			if source != "" {
+				c.Source = source + strings.TrimPrefix(b.config.Source, "http://") + "/"
+			}
+			stays := b.config.NoDelete || len(b.config.Filters) > 0
+			for _, repair := range []bool{false, true} {
+				b.out.Reset()
+				err := Verify(t.Context(), c, repair)
+				require.Equal(t, repair, err == nil, "%s, %q: %v", name, c.Source, err)
+				require.Contains(t, b.out.String(), "differs \"a/f\"\n")
+				require.Equal(t, !stays, strings.Contains(b.out.String(), "local"), "%s: %s", name, b.out.String())
+				require.NotContains(t, b.out.String(), "missing")
+			}
+			require.Equal(t, "one", b.read("a/f"))
+			_, err := os.Stat(b.path("local/mine"))
+			require.Equal(t, stays, err == nil, "%s, %q", name, c.Source)
+			b.requireIdle() // by the same options
+		}
+	}
+}
+
+// --repair with other options than the copy was made with would delete what those keep, and so
+// would another SOURCE without any: that is refused, and nothing changes.
+func TestWhatRepairRefuses(t *testing.T) {
+	const made = `--exclude "/local/" --no-links`
+	for name, c := range map[string]struct {
+		set  func(c *Config)
+		says string // in the refusal; "": it is mended
+	}{
+		"no options":                    {set: func(*Config) {}},
+		"DEST alone":                    {set: func(c *Config) { c.Source = "" }},
+		"its options":                   {set: func(c *Config) { c.Filters, c.NoLinks = []string{"- /local/"}, true }},
+		"its options, DEST alone":       {set: func(c *Config) { c.Source, c.Filters, c.NoLinks = "", []string{"- /local/"}, true }},
+		"its options and owners":        {set: func(c *Config) { c.Filters, c.NoLinks, c.Owner = []string{"- /local/"}, true, true }},
+		"some of them":                  {set: func(c *Config) { c.Filters = []string{"- /local/"} }, says: made},
+		"others":                        {set: func(c *Config) { c.Filters, c.NoLinks = []string{"- /other/"}, true }, says: made},
+		"others, DEST alone":            {set: func(c *Config) { c.Source, c.NoDelete = "", true }, says: made},
+		"no options, and that was said": {set: func(c *Config) { c.SelectionSet = true }, says: made},
+		"another SOURCE":                {set: func(c *Config) { c.Source += "/other" }, says: "with " + made},
+	} {
+		_, b := overHTTP(t, "a/f = one", "l -> a/f")
+		b.config.Filters, b.config.NoLinks = []string{"- /local/"}, true
+		require.NoError(t, b.once())
+		testtree.Make(t, b.config.Dest, "local/mine = x", "extra = x")
+		config := Config{Source: b.config.Source, Dest: b.config.Dest, Log: b.config.Log}
+		c.set(&config)
+		err := Verify(t.Context(), config, true)
+		require.Equal(t, "x", b.read("local/mine"), name)
+		_, extra := os.Stat(b.path("extra"))
+		require.Equal(t, c.says != "", extra == nil, name)
+		if c.says == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.Equal(t, exit.Refused, exit.Of(err), "%s: %v", name, err)
+		require.ErrorContains(t, err, c.says, name)
+		var with *exit.Error
+		require.ErrorAs(t, err, &with)
+		require.NotEmpty(t, with.Remedy)
+	}
+
+	// Its options with another SOURCE of the same tree are fine, and so is a copy that was made with none.
+	for _, filters := range [][]string{nil, {"- /local/"}} {
+		s, b := overHTTP(t, "a/f = one")
+		b.config.Filters = filters
+		require.NoError(t, b.once())
+		testtree.Make(t, b.config.Dest, "extra = x")
+		b.config.Source = serveTree(t, s.root).URL
+		require.NoError(t, Verify(t.Context(), b.config, true))
+		require.NoFileExists(t, b.path("extra"))
+	}
+}
+
 func TestBadOptions(t *testing.T) {
 	for _, c := range []Config{
 		{}, {Source: "/tmp"}, {Source: "http://", Dest: "x"}, {Source: "http://h/?q", Dest: "x"},

@@ -239,6 +239,33 @@ func TestAnOlderLineageDeletesNothing(t *testing.T) {
 	b.equal(s)
 }
 
+// The same if a pass with --no-delete comes first. Nothing was to go then, so nothing was held, and
+// the copy followed that lineage from then on: without the option all that was new was deleted.
+func TestNoDeleteTakesNoLineageOver(t *testing.T) {
+	s := watched(t, "a/f = one", "b/g = x")
+	s.epoch(100)
+	b := newBench(t, s.root)
+	b.equal(s)
+	s.epoch(7)
+	s.remove("b/g")
+	s.change("a/f = changed")
+	b.config.NoDelete = true
+	for range 2 {
+		require.NoError(t, b.once())
+		require.Equal(t, "changed", b.read("a/f"))
+		require.Contains(t, b.printStatus(), "epoch 100, the source is of an older lineage, epoch 7\n")
+	}
+	b.requireIdle()
+	b.config.NoDelete = false
+	for range 2 {
+		b.held("older lineage")
+		require.Equal(t, "x", b.read("b/g"))
+	}
+	require.NoError(t, Release(context.Background(), b.config))
+	b.equal(s)
+	require.EqualValues(t, 7, b.published().Tree.Epoch)
+}
+
 // What an answer does not say stays as it was: an answer without an epoch is not of an older
 // lineage.
 func TestAnAnswerWithoutAnEpoch(t *testing.T) {
@@ -409,6 +436,28 @@ func TestALocalSourceThatIsAnotherDirectory(t *testing.T) {
 	s.watch()
 	b.refuses("and tree " + s.id.ID)
 	require.Equal(t, "x", b.read("c/g"))
+}
+
+// The same if a pass with --no-delete comes first: it made the other directory the source.
+func TestNoDeleteTakesNoPlaceOver(t *testing.T) {
+	s := newTree(t, "a/f = one", "c/g = x")
+	b := newBench(t, s.root)
+	b.equal(s)
+	require.NoError(t, os.Rename(s.root, s.root+".mounted"))
+	require.NoError(t, os.Mkdir(s.root, 0o755))
+	require.NoError(t, os.WriteFile(s.path("stray"), nil, 0o644))
+	b.config.NoDelete = true
+	for range 2 {
+		require.NoError(t, b.once())
+	}
+	b.config.NoDelete = false
+	for range 2 {
+		b.held("is another directory than the copy was made from")
+		require.Equal(t, "x", b.read("c/g"))
+	}
+	require.NoError(t, os.RemoveAll(s.root))
+	require.NoError(t, os.Rename(s.root+".mounted", s.root))
+	b.equal(s)
 }
 
 // It may be intended: then a release makes it the source.

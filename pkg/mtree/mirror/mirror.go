@@ -47,7 +47,7 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	m.lineage = lineage.New(lineage.Options{
-		Upstream: state.SourceName(c.Source), Selection: c.selection().Rules(), Adopt: c.Adopt, Sums: c.Sums, Log: c.Log,
+		Upstream: state.SourceName(c.Source), Selection: c.selection().Rules(), Adopt: c.Adopt, Sums: c.Sums, Repair: c.repair, Log: c.Log,
 	}, m.source)
 	if err := m.openReplica(nil); err != nil {
 		m.source.Close()

@@ -10,7 +10,6 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -24,15 +23,13 @@ import (
 // twice, because a change that is under way does not count as a difference. With repair,
 // which needs the lock, Verify then mends what it found. The error carries exit.Failed if
 // something differs and was not mended. Without a Source, Verify takes the one that the
-// copy was made from, with its filters of that time.
+// copy was made from; without options that select entries, those of the copy (Config.recall).
 func Verify(ctx context.Context, c Config, repair bool) error {
 	c = c.withDefaults()
-	if c.Source == "" {
-		if err := c.recall(); err != nil {
-			return err
-		}
+	if err := c.recall(repair); err != nil && (repair || c.Source == "") {
+		return err
 	}
-	c.DryRun = !repair // opens the copy without the lock
+	c.DryRun, c.repair = !repair, repair // without repair, the copy is opened without the lock
 	m, err := open(c)
 	if err != nil {
 		return err
@@ -65,19 +62,6 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	}
 	m.summary(r)
 	return errors.Join(append(r.Errs, err, r.Verdict())...)
-}
-
-// recall sets source and selection to those recorded in the copy at c.Dest.
-func (c *Config) recall() error {
-	l, err := replica.LookAt(c.Dest, c.StateDir)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	c.Source = l.Tree.Upstream
-	was := lineage.ParseSelection(l.Tree.Filters)
-	c.Filters, c.NoDelete, c.NoLinks, c.Owner = was.Filters, was.NoDelete, was.NoLinks, was.Owner
-	return nil
 }
 
 // verifier walks source and copy together.

@@ -18,6 +18,7 @@ import (
 type zoned struct {
 	*fastpathtest.Server
 	zone    time.Duration
+	behind  time.Duration        // its clock, as its Date says
 	undated string               // files with this suffix have no Last-Modified, as with lighttpd
 	files   map[string]time.Time // all of one size
 	asked   []string
@@ -31,6 +32,7 @@ func startZoned(t *testing.T, zone time.Duration) *zoned {
 }
 
 func (z *zoned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Date", time.Now().Add(-z.behind).UTC().Format(http.TimeFormat))
 	if r.URL.Path == "/" {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprint(w, "<html><head><title>Index of /</title></head><body><pre>\n")
@@ -123,4 +125,23 @@ func TestAFutureDateIsNotYoung(t *testing.T) {
 	b := newBench(t, z.URL)
 	require.Len(t, z.asks(t, b), 2)
 	require.NotContains(t, z.asks(t, b), "GET later")
+}
+
+// The clock of a server was two minutes behind ours. A file that was fetched some seconds after it
+// was written was two minutes old by our clock: what was written into it within the minute that is
+// listed, by its name and size, never came.
+func TestAServerWithAnotherClock(t *testing.T) {
+	for _, behind := range []time.Duration{2 * time.Minute, 2 * time.Hour, -30 * time.Minute, 0} {
+		z := startZoned(t, 0)
+		z.behind = behind
+		at := time.Now().Add(-behind - 5*time.Second).Truncate(time.Second)
+		z.files["f"], z.files["old"] = at, at.Add(-3*time.Hour)
+		b := newBench(t, z.URL)
+		require.Len(t, z.asks(t, b), 2)
+		z.files["f"] = at.Add(time.Second)
+		asked := z.asks(t, b)
+		require.Contains(t, asked, "GET f", "behind by %s", behind)
+		require.NotContains(t, asked, "GET old", "behind by %s", behind)
+		require.Equal(t, fmt.Sprintf("%010d", at.Unix()+1), b.read("f"))
+	}
 }

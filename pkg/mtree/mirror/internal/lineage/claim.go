@@ -42,9 +42,10 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 		more |= replica.DoubtBytes
 	}
 	next := l.next(root, more)
-	if was.ID == next.ID && was.Epoch != 0 && was.Epoch != next.Epoch {
+	from, to := epochsOf(&was, &next)
+	if was.ID == next.ID && from != 0 && from != to {
 		more |= replica.DoubtRecent
-		if next.Epoch > was.Epoch && next.Epoch-was.Epoch <= uncountedEpochs { // guard: TestWhatAClaimDoubts
+		if to > from && to-from <= uncountedEpochs { // guard: TestWhatAClaimDoubts
 			more |= replica.DoubtBytes
 		}
 	}
@@ -70,7 +71,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	} else {
 		err = r.SetTree(next)
 	}
-	if err == nil && was.Epoch != next.Epoch {
+	if err == nil && from != to {
 		err = l.forgetTop()
 	}
 	if err == nil {
@@ -84,6 +85,15 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 // one where the clock shows less than the last epoch says, because it was set back. What changed
 // since then may have any ctime.
 const uncountedEpochs = 3
+
+// epochsOf returns in which epoch the source was at the last claim and is now: of an older lineage,
+// if it is of one still. With --no-delete it may be of one for long.
+func epochsOf(was, is *state.Tree) (from, to uint64) {
+	if was.Older != 0 && is.Older != 0 { // guard: TestWhatAClaimDoubts
+		return was.Older, is.Older
+	}
+	return was.Epoch, is.Epoch
+}
 
 // claimNameless accepts a source that lost its id, unless that source is within the copy.
 // The options of both sides count as ever: what is completed with them must be looked at
@@ -150,16 +160,19 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 
 // Completed notes the end of a pass that made the copy equal to the source with that
 // root, except for held deletions. From here on copies of this copy learn the source's
-// runs. If nothing is held, the copy takes over the source's lineage and directory.
+// runs. If nothing is held, the copy takes over the source's lineage and directory; but not with
+// --no-delete. Nothing is held then, since nothing is to go: a pass without that option would find
+// no reason left to hold what this one kept.
 func (l *Lineage) Completed(root *source.Root, held int64) error {
 	t := l.replica.Tree()
 	if root.Runs != nil && !l.older {
 		t.Runs = root.Runs
 	}
-	if held == 0 && t.Older != 0 {
+	settled := held == 0 && !slices.Contains(l.Selection, noDelete) // guard (without !slices.Contains): TestCompleted
+	if settled && t.Older != 0 {
 		t.Epoch, t.Older = t.Older, 0
 	}
-	if held == 0 && t.NoID && root.Place != "" {
+	if settled && t.NoID && root.Place != "" {
 		t.Place = root.Place
 	}
 	return l.replica.SetTree(t)

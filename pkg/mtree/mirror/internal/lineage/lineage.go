@@ -15,6 +15,7 @@ type Options struct {
 	Selection []string // Selection.Rules; if they change, nothing is complete any more
 	Adopt     bool     // the copy may become a copy of another tree, once
 	Sums      bool     // the first full walk compares files of equal size and time by their sums
+	Repair    bool     // a --verify --repair, which is no start without Adopt
 	Log       *slog.Logger
 }
 
@@ -43,10 +44,11 @@ func New(o Options, src overlap.Source) *Lineage {
 func (l *Lineage) Guard() *overlap.Guard { return l.guard }
 
 // SetReplica sets the copy; it must be called again when the copy was opened anew. A start
-// without Adopt is written down, so that a later start with it counts again.
+// without Adopt is written down, so that a later start with it counts again. A repair is none: an
+// Adopt that stays in a unit file would count once more for it.
 func (l *Lineage) SetReplica(r *replica.Replica) error {
 	l.replica, l.guard = r, &overlap.Guard{Source: l.source, Replica: r, DryRun: r.ReadOnly}
-	if l.Adopt || r.ReadOnly {
+	if l.Adopt || r.ReadOnly || l.Repair { // guard (without l.Repair): TestARepairIsNoStartWithoutAdopt
 		return nil
 	}
 	t := r.Tree()

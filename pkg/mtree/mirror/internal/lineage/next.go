@@ -46,8 +46,11 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	if is.Copy == "" || !was.BoundTo(l.replica.Self) {
 		is.Copy = state.NewTreeID()[:16] // the id in a copied copy belongs to the original
 	}
-	if is.Adopted = ""; l.Adopt {
+	switch {
+	case l.Adopt:
 		is.Adopted = is.Upstream
+	case !l.Repair: // guard (always): TestARepairIsNoStartWithoutAdopt
+		is.Adopted = ""
 	}
 	is.Bind(l.replica.Self)
 	return is

@@ -85,6 +85,21 @@ func TestRunsAreKeptBackInDoubt(t *testing.T) {
 	require.Equal(t, later.Runs, b.next(later, 0).Runs)
 }
 
+// A repair counted as a start without --adopt: the next start of a unit with --adopt adopted anew,
+// whatever tree was at its SOURCE then.
+func TestARepairIsNoStartWithoutAdopt(t *testing.T) {
+	for _, repair := range []bool{false, true} {
+		adopted := func(b *bench) bool { return b.replica.Tree().Adopted == from }
+		b := made(t, Options{Repair: repair})
+		b.set(func(t *state.Tree) { t.Adopted = from })
+		b.claim(rootOf(func(*source.Root) {}))
+		require.Equal(t, repair, adopted(b))
+		b.set(func(t *state.Tree) { t.Adopted = from })
+		require.NoError(t, b.SetReplica(b.replica))
+		require.Equal(t, repair, adopted(b))
+	}
+}
+
 // A source without an id gets one of the copy's own, which stays; the id of a tree that lost
 // it is not that one.
 func TestAnIDOfTheCopysOwn(t *testing.T) {

@@ -1,6 +1,10 @@
 package lineage
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Selection decides which entries a complete copy has. If it changes, a copy that was
 // complete no longer is.
@@ -48,4 +52,24 @@ func ParseSelection(rules []string) (s Selection) {
 		}
 	}
 	return s
+}
+
+// IsLike reports whether both select the same entries: owners do not count.
+func (s Selection) IsLike(other Selection) bool {
+	return slices.Equal(s.Filters, other.Filters) && s.NoDelete == other.NoDelete && s.NoLinks == other.NoLinks
+}
+
+// Options returns the selection as a command line has it, for messages; "" if nothing is selected.
+func (s Selection) Options() string {
+	var words []string
+	for _, rule := range s.Rules() {
+		option := "--" + rule
+		if glob, ok := strings.CutPrefix(rule, "+ "); ok {
+			option = "--include " + strconv.Quote(glob)
+		} else if glob, ok := strings.CutPrefix(rule, "- "); ok {
+			option = "--exclude " + strconv.Quote(glob)
+		}
+		words = append(words, option)
+	}
+	return strings.Join(words, " ")
 }

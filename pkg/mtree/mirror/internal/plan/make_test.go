@@ -229,3 +229,26 @@ func TestUnseen(t *testing.T) {
 		}
 	}
 }
+
+// A plan says whether something stays for NoDelete alone: not what was held before, nor what may be
+// hidden.
+func TestWhatNoDeleteSpares(t *testing.T) {
+	f, l := file("n"), symlink("n", "to")
+	wasHeld := func(string) bool { return true }
+	for _, c := range []struct {
+		name    string
+		want    []mtree.Entry
+		options Options
+		spares  bool
+	}{
+		{"nothing is asked for", nil, Options{}, false},
+		{"an extra file", nil, Options{NoDelete: true}, true},
+		{"in the way of a link that is left out", []mtree.Entry{l}, Options{NoDelete: true, NoLinks: true}, true},
+		{"the source has it", []mtree.Entry{f}, Options{NoDelete: true}, false},
+		{"it was held before", nil, Options{NoDelete: true, WasHeld: wasHeld}, false},
+		{"it may be hidden", nil, Options{NoDelete: true, Hidden: HiddenAny}, false},
+	} {
+		got := Make([]mtree.Entry{f}, &mtree.Listing{Entries: c.want}, &c.options)
+		require.Equal(t, c.spares, got.Spared, c.name)
+	}
+}

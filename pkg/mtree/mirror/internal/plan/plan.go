@@ -27,6 +27,7 @@ type Plan struct {
 	Hides   bool  // entries of the copy stay because the source may have them without listing them
 	Entries int64 // number of entries in the listing
 	Unseen  bool  // the copy has files that the source may have without listing them
+	Spared  bool  // entries of the copy stay for NoDelete alone
 }
 
 // Options are what a plan depends on, in addition to the two listings.
@@ -133,7 +134,9 @@ func (p *planner) addExtra(have *mtree.Entry) {
 // was held before stays held: NoDelete does not release it, and the reason for the hold is
 // still there.
 func (p *planner) keeps(have *mtree.Entry) bool {
-	return p.NoDelete && (p.WasHeld == nil || !p.WasHeld(mtree.JoinPath(p.Dir, have.Name))) // guard (without !p.WasHeld): TestMake
+	keeps := p.NoDelete && (p.WasHeld == nil || !p.WasHeld(mtree.JoinPath(p.Dir, have.Name))) // guard (without !p.WasHeld): TestMake
+	p.Spared = p.Spared || keeps                                                              // guard: TestWhatNoDeleteSpares
+	return keeps
 }
 
 // replaces plans the deletion of what has the name of an entry that is left out.

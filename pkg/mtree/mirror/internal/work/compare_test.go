@@ -140,6 +140,20 @@ func TestWhatADirectoryIsCompletedWith(t *testing.T) {
 			want: with(func(r *records.Record) { r.Now = before })},
 		"ctimes of another clock": {set: func(b *bench) { b.listing.Behind = time.Minute },
 			want: with(func(r *records.Record) { r.Now = now.Add(-time.Minute) })},
+		"another directory, and what stays": {set: func(b *bench) { b.listing.ID = theirs; b.env.NoDelete = true; b.make("d", "old") },
+			want: with(func(r *records.Record) { r.Now, r.Fingerprint = never, "!" }), clears: true},
+		"another directory, and nothing stays": {set: func(b *bench) { b.listing.ID = theirs; b.env.NoDelete = true },
+			want: with(func(r *records.Record) { r.ID = theirs })},
+		"another directory, with directories": {set: func(b *bench) {
+			b.listing.ID = theirs
+			b.env.NoDelete = true
+			b.make("d", "old")
+			b.list(dir("new"))
+		}, want: with(func(r *records.Record) { r.ID = theirs })},
+		"the same directory, and what stays": {set: func(b *bench) {
+			b.env.NoDelete = true
+			b.make("d", "old")
+		}, want: listed},
 		"entries left out": {set: func(b *bench) { b.listing.Excluded = 2 }, want: with(func(r *records.Record) { r.Excluded, r.Fingerprint = 2, "e" })},
 		"files that we exclude": {set: func(b *bench) { b.exclude("mine"); b.make("d", "mine") },
 			want: with(func(r *records.Record) { r.Now = before })},
@@ -163,6 +177,22 @@ func TestWhatADirectoryIsCompletedWith(t *testing.T) {
 		require.NoError(t, v.Err, name)
 		require.Equal(t, c.want, v.Record, name)
 		require.Equal(t, c.clears, !b.env.Verified.has("d/f", &mtree.Entry{CTime: before}), name)
+	}
+}
+
+// The root of a tree is known by the tree's id, so its record takes over another id of its own. A
+// directory of a tree may be a mount point, also if the copy is one of that directory alone.
+func TestTheRootOfATreeKeepsNoID(t *testing.T) {
+	for path, want := range map[string]string{"/": theirs, "/a": ours, "": ours} {
+		b := newBench(t, 0, "")
+		b.env.NoDelete, b.env.Root.TreePath = true, path
+		b.recordAt("", records.Record{Stamp: before, Now: before, ID: ours})
+		root := *b.env.Root
+		root.Stamp, root.Now, root.HasNow, root.ID = now, now, true, theirs
+		v := b.env.Visit(t.Context(), Target{}, &root)
+		require.NoError(t, v.Err)
+		require.True(t, v.Plan.Spared, "d stays")
+		require.Equal(t, want, v.Record.ID, path)
 	}
 }
 

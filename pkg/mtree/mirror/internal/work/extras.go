@@ -2,6 +2,7 @@ package work
 
 import (
 	"cmp"
+	"slices"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -41,9 +42,10 @@ func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 // isEmptied reports whether a disk may have been mounted on this directory at the source
 // and is not mounted now: the source has another directory under the name, and that one
 // is empty or has a few files, which somebody may have written to the bare mount point.
-// If it has files, the deletions must be many, or some of them held before. A copy that its
-// mirror keeps shows no bare mount point: that is not as its mirror completed it, so it is hot.
-// There another directory is one of another copy at the same address.
+// If it has files, the deletions must be many, or some of them held before. With other options than
+// before, what is here of these files may have come while NoDelete kept the rest (keepsID). A copy
+// that its mirror keeps shows no bare mount point: that is not as its mirror completed it, so it is
+// hot. There another directory is one of another copy at the same address.
 func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
 	if env.Root.Upstreams != "" && env.Root.State.Prunes() { // guard: TestADirectoryThatWasEmptied
 		return false
@@ -54,19 +56,33 @@ func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bo
 	if env.wasHeldEmptied(t, v, gone) { // guard: TestAnotherDirectoryWithoutAnything
 		return true
 	}
-	another := isReplaced(v.Before, &v.Listing) && v.InCopy == int64(len(v.Plan.Extra)+len(v.Plan.Kept))
-	return another && (len(v.Listing.Entries) == 0 || replica.CountDeletions(gone) > replica.Few)
+	another := isReplaced(v.Before, &v.Listing)
+	if v.Doubts&replica.DoubtHidden != 0 { // guard: TestADirectoryThatWasEmptied
+		return another
+	}
+	alone := v.InCopy == int64(len(v.Plan.Extra)+len(v.Plan.Kept))
+	return another && alone && (len(v.Listing.Entries) == 0 || replica.CountDeletions(gone) > replica.Few)
+}
+
+// keepsID reports whether the record keeps the id that it has, though the source has another
+// directory now: what NoDelete keeps there may be on a disk that is not mounted, and without NoDelete
+// only that id tells (isEmptied). The cost: each visit compares its files by their sums. Where
+// directories are listed, it is no bare mount point; nor is the root of a tree, which has an id.
+func (env *Env) keepsID(t *Target, v *VisitResult) bool {
+	return v.Plan.Spared && isReplaced(v.Before, &v.Listing) &&
+		!v.listsDir() && // guard: TestWhatADirectoryIsCompletedWith
+		(t.Path != "" || env.Root.TreePath != "/") // guard: TestTheRootOfATreeKeepsNoID
+}
+
+// listsDir reports whether there is a directory in the listing.
+func (v *VisitResult) listsDir() bool {
+	return slices.ContainsFunc(v.Listing.Entries, func(e mtree.Entry) bool { return e.Kind == mtree.Dir })
 }
 
 // hasFewFiles reports whether the listing is empty, or has only files, and at most a
 // tenth as many as there are deletions.
 func (v *VisitResult) hasFewFiles(gone []replica.Deletion) bool {
-	for i := range v.Listing.Entries {
-		if v.Listing.Entries[i].Kind == mtree.Dir {
-			return false
-		}
-	}
-	return int64(len(v.Listing.Entries))*10 <= replica.CountDeletions(gone)
+	return !v.listsDir() && int64(len(v.Listing.Entries))*10 <= replica.CountDeletions(gone)
 }
 
 // wasHeldEmptied reports whether some of these deletions were held as isEmptied before,

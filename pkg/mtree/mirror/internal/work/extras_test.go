@@ -103,6 +103,7 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		stay    int64 // entries of the copy that would not
 		kept    int   // of these, those that the source may hide
 		held    []replica.Deletion
+		doubts  replica.Doubts
 		copy    wire.State // of a source that is a copy
 		want    bool
 	}{
@@ -128,6 +129,11 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		"of a copy, held before":               {was: ours, is: theirs, gone: 1, copy: wire.Stale, held: held(replica.WhyEmptied, "d/old")},
 		"of a copy that was copied":            {was: ours, is: theirs, gone: 1, copy: wire.Unwatched, want: true},
 		"held elsewhere":                       {was: ours, is: theirs, listed: files(1), gone: 50, stay: 1, held: held(replica.WhyEmptied, "e/old")},
+		"by other options than before":         {was: ours, is: theirs, listed: files(1), gone: 10, stay: 1, doubts: replica.DoubtHidden, want: true},
+		"by other options, and filled":         {was: ours, is: theirs, listed: files(2), gone: 10, stay: 2, doubts: replica.DoubtHidden},
+		"by other options, the same":           {was: ours, is: ours, gone: 200, doubts: replica.DoubtHidden},
+		"by other options, it had no id":       {was: "", is: theirs, gone: 200, doubts: replica.DoubtHidden},
+		"other doubts":                         {was: ours, is: theirs, listed: files(1), gone: 10, stay: 1, doubts: replica.DoubtBelow | replica.DoubtBytes},
 	} {
 		b := newBench(t, 0, "")
 		list := replica.HeldList{Entries: c.held}
@@ -139,7 +145,7 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		if b.env.Root = &root; c.copy != "" {
 			root.Upstreams, root.State = "host 1.000000000 -", c.copy
 		}
-		v := &VisitResult{Before: records.Record{ID: c.was}, Had: true, InCopy: 1 + c.stay}
+		v := &VisitResult{Before: records.Record{ID: c.was}, Had: true, InCopy: 1 + c.stay, Doubts: c.doubts}
 		v.Listing.ID, v.Listing.Entries = c.is, c.listed
 		v.Plan.Extra = []*mtree.Entry{{Name: "old"}}
 		for range c.kept {

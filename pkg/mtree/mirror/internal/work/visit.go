@@ -295,6 +295,9 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
 	v.Known = v.knownBy(&o)
 	v.Plan = plan.Make(have, &v.Listing, &o)
+	if env.keepsID(t, v) { // guard: TestWhatADirectoryIsCompletedWith
+		v.Record.ID, v.Plan.Unseen, v.Plan.Hides = v.Before.ID, true, true // as if a mount covered what stays
+	}
 	env.recordHidden(v)
 	if v.Listing.IsPart() {
 		v.Record = recordOfPart(v) // guard: TestAPartMovesTheStampOnly

@@ -11,6 +11,7 @@ import (
 // listing; the methods of nil do nothing.
 type Approx struct {
 	dir        string
+	skew       time.Duration // by how much our clock is ahead of the server's
 	date       DateFunc
 	files      map[string]Bounds
 	ifModified map[string]bool
@@ -21,14 +22,15 @@ type Approx struct {
 type DateFunc func(ctx context.Context, path string) (date mtree.Stamp, ok bool)
 
 // NewApprox returns what the listing of the directory dir leaves open, as Parse
-// returned it. zones belongs to the server.
-func NewApprox(dir string, entries []mtree.Entry, files map[string]Bounds, zones *Zones, date DateFunc) *Approx {
+// returned it. zones belongs to the server, and so does skew: by how much our clock is ahead of
+// the server's, rather too much than too little; 0 if that is not known.
+func NewApprox(dir string, entries []mtree.Entry, files map[string]Bounds, zones *Zones, skew time.Duration, date DateFunc) *Approx {
 	for i := range entries {
 		b := files[entries[i].Name]
 		b.listed, b.zones = entries[i].MTime, zones
 		files[entries[i].Name] = b
 	}
-	return &Approx{dir: dir, date: date, files: files}
+	return &Approx{dir: dir, skew: skew, date: date, files: files}
 }
 
 // Of returns how well the listing knows a file; ok is false if the listing knows it
@@ -68,7 +70,7 @@ func (a *Approx) resolve(l *mtree.Listing, have []mtree.Entry) {
 			if e.MTime == h.MTime {
 				e.MTime = e.MTime.Add(1)
 			}
-		case isYoung(h, b.Step):
+		case isYoung(h, b.Step, a.skew):
 			e.Size, e.MTime = h.Size, h.MTime.Add(1)
 		case b.Step == 0, !b.zones.allow(e.MTime, b.ahead(h.MTime)):
 			e.Size, e.MTime = h.Size, h.MTime.Add(1)
@@ -122,13 +124,19 @@ func (a *Approx) eachFile(l *mtree.Listing, have []mtree.Entry, yield func(e *mt
 }
 
 // isYoung reports whether a file of the copy was fetched so soon after its last
-// change that a later change may bear the same time.
-func isYoung(have *mtree.Entry, step time.Duration) bool {
-	age := have.CTime.Sub(have.MTime)
-	return age > -youngMost && age < max(step, time.Second)+time.Second
+// change that a later change may bear the same time. Its ctime is of our clock, which is
+// ahead of the server's by skew. The skew may be wrong: another clock wrote the file than
+// answers, or a cache gave an old Date. So a file is young if it is by either clock.
+func isYoung(have *mtree.Entry, step, skew time.Duration) bool {
+	young := func(changed mtree.Stamp) bool {
+		age := have.CTime.Sub(changed)
+		return age > -youngMost && age < max(step, time.Second)+time.Second
+	}
+	return young(have.MTime) || // guard (without young(have.MTime)): TestYoungFilesAreFetchedAgain
+		young(have.MTime.Add(skew)) // guard: TestYoungFilesAreFetchedAgain
 }
 
 // youngMost is how far ahead of our clock the time of a young file may be: clocks differ
-// by that much. A time further ahead is a date in the future, or in another zone; if such
-// a file counted as young, every pass would fetch it.
+// by that much, or more than the skew says. A time further ahead is a date in the future, or in
+// another zone; if such a file counted as young, every pass would fetch it.
 const youngMost = 10 * time.Minute

@@ -2,6 +2,7 @@ package autoindex
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -99,14 +100,36 @@ func TestApproximateTimes(t *testing.T) {
 }
 
 // A file that was fetched as soon as it was changed may have been changed again
-// within the time it is listed with: it is asked for once more.
+// within the time it is listed with: it is asked for once more. How old it was then, the
+// server's clock says; ours may be ahead of it, or behind. If it is not known by how much, or if
+// that is wrong, ours counts, too.
 func TestYoungFilesAreFetchedAgain(t *testing.T) {
-	for age, again := range map[time.Duration]bool{30 * time.Second: true, time.Hour: false} {
+	const s, m = time.Second, time.Minute
+	for _, c := range []struct {
+		age   time.Duration // by our clock when it was fetched, and its own time
+		skew  time.Duration // by how much our clock is said to be ahead
+		again bool
+	}{
+		{age: 30 * s, again: true},
+		{age: time.Hour},
+		{age: 130 * s},
+		{age: -30 * m}, // a date in the future
+		{age: 130 * s, skew: 2 * m, again: true},
+		{age: 182 * s, skew: 2 * m},
+		{age: time.Hour, skew: 2 * m},
+		{age: 2*time.Hour + 10*s, skew: 2 * time.Hour, again: true},
+		{age: -30*m + 10*s, skew: -30 * m, again: true},
+		{age: time.Hour, skew: -30 * m},
+		{age: 30 * s, skew: 20 * m, again: true},
+		{age: 30 * s, skew: -20 * m, again: true},
+		{age: time.Hour, skew: math.MaxInt64},
+		{age: time.Hour, skew: math.MinInt64},
+	} {
 		l := &mtree.Listing{Entries: []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(600, 0), Size: 3}}}
-		a := NewApprox("", l.Entries, map[string]Bounds{"f": {Step: time.Minute, Low: 3, High: 3}}, &Zones{}, nil)
-		have := []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(610, 5), CTime: mtree.Unix(610, 5).Add(age), Size: 3}}
+		a := NewApprox("", l.Entries, map[string]Bounds{"f": {Step: time.Minute, Low: 3, High: 3}}, &Zones{}, c.skew, nil)
+		have := []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(610, 5), CTime: mtree.Unix(610, 5).Add(c.age), Size: 3}}
 		a.Resolve(t.Context(), l, have, true)
-		require.Equal(t, again, l.Entries[0].MTime != have[0].MTime, "%s", age)
+		require.Equal(t, c.again, l.Entries[0].MTime != have[0].MTime, "%+v", c)
 		require.False(t, a.IfModified("f"), "its time says nothing: it is fetched in any case")
 	}
 }

@@ -9,7 +9,7 @@
 // entry stands for: an equal file stays as it is, and one that may differ is asked for.
 //
 //	entries, files, err := autoindex.Parse(text, contentType, urlPath)
-//	approx := autoindex.NewApprox(dir, entries, files, &zones, askForDate)
+//	approx := autoindex.NewApprox(dir, entries, files, &zones, skew, askForDate)
 //	approx.Resolve(ctx, &listing, have, true)
 //
 // What it promises: text that is not a whole listing, such as the page of a captive

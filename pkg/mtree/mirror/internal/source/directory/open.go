@@ -63,7 +63,8 @@ func (s *Source) open(path string) (d openDir, err error) {
 func (s *Source) openDir(path string, crosses bool) (*disk.Dir, disk.Node, error) {
 	dir, err := s.root.OpenDirPath(path, crosses)
 	if err != nil {
-		return nil, disk.Node{}, s.root.MarkAbove(path, crosses, err) // guard: TestDeniedAbove
+		err = s.root.MarkAbove(path, crosses, err) // guard: TestDeniedAbove
+		return nil, disk.Node{}, err
 	}
 	info, err := dir.Self()
 	if err == nil && !crosses && info.Node.Dev != s.device { // guard: TestNoSubvolumeIsReadThatWatchDoesNotHear

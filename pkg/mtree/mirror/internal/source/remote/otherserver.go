@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/lister"
@@ -62,6 +64,7 @@ func (s *Source) askOther(ctx context.Context, r request, path string, least mtr
 // readOther reads such a listing. Its stamp is the directory's own time, as its parent
 // lists it, or else the latest time in it.
 func (s *Source) readOther(resp *http.Response, path string, least mtree.Stamp, room *room) (d source.Dir, err error) {
+	skew := skewOf(resp.Header, time.Now())
 	text, err := io.ReadAll(&roomReader{&bounded{resp.Body, autoindex.MaxText}, room})
 	if err == nil {
 		err = room.take(autoindex.RoomFor(text))
@@ -84,8 +87,22 @@ func (s *Source) readOther(resp *http.Response, path string, least mtree.Stamp, 
 		d.Stamp = least
 	}
 	d.Hidden = 1 // they hide dotfiles, and do not say so
-	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, s.date)
+	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, skew, s.date)
 	return d, nil
+}
+
+// skewOf returns by how much our clock is ahead of that of a server whose header came now; 0 if it
+// has no Date. The header was under way, and Date has no fractions of a second: so that is rather too
+// much than too little. A cache says in Age how old the answer is, perhaps a second too old.
+func skewOf(h http.Header, now time.Time) time.Duration {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	if age, err := strconv.ParseUint(h.Get("Age"), 10, 31); err == nil && age > 0 { // guard: TestTheClockOfAServer
+		date = date.Add(time.Duration(age-1) * time.Second)
+	}
+	return now.Sub(date)
 }
 
 // date asks for the date of a file by HEAD.
