@@ -1,12 +1,13 @@
 //go:build filesystems
 
-// Copies on file systems that keep less than ours: whole seconds, and names that
-// differ in case taken for one. They need root and Debian's e2fsprogs, exfat-fuse
-// and exfatprogs.
+// Copies on file systems that keep less than ours: whole seconds, no times before 1980, and
+// names that differ in case taken for one, everywhere or in one directory. They need root and
+// Debian's e2fsprogs, exfat-fuse and exfatprogs.
 package mirror
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"os"
@@ -22,6 +23,9 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/pass"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -161,6 +165,164 @@ func TestRespelledAtTheSource(t *testing.T) {
 	require.Contains(t, b.out.String(), "fetched 0 files (0 bytes), deleted 0,")
 	b.sameBut(s, keptByFolding)
 	b.requireIdle()
+}
+
+// The same where mirror does not know that two spellings are one name, as on ZFS with
+// normalization: nothing takes the place of another spelling.
+func TestACopyThatFoldsUnnoticed(t *testing.T) {
+	s, b := overHTTP(t, "a/README = one", "a/other = x", "Dir/f = two")
+	b.config.Dest = folding(t)
+	once := func() *pass.Result {
+		t.Helper()
+		m, err := open(b.config)
+		require.NoError(t, err)
+		defer m.close()
+		m.replica.Staging.Folds = false
+		p, err := m.once(t.Context())
+		require.NoError(t, err)
+		return p
+	}
+	collides := func(paths int64) {
+		t.Helper()
+		p := once()
+		require.False(t, p.Complete)
+		require.Equal(t, paths, p.Failed)
+		require.ErrorIs(t, p.Errs[0], disk.ErrCollides)
+	}
+	completes := func() { // FUSE remembers a name for a second
+		t.Helper()
+		require.True(t, assertEventually(func() bool { return once().Complete }))
+		b.sameBut(s, keptByFolding)
+	}
+	require.True(t, once().Complete)
+	require.NoError(t, os.Rename(s.path("a/README"), s.path("a/readme")))
+	require.NoError(t, os.Rename(s.path("Dir"), s.path("DIR")))
+	s.publish("a/readme")
+	s.publish("DIR")
+	collides(2)
+	left, err := os.ReadDir(b.path("a"))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "what the copy cannot hold stops no deletion")
+	completes()
+
+	s.change("a/README = second")
+	collides(1)
+	collides(1)
+	require.Equal(t, "one", b.read("a/readme"))
+	s.remove("a/README")
+	completes()
+}
+
+// foldingDirectory makes a directory with an empty one in it, d, which takes names that differ in
+// case for one, on a file system that does not. It returns "" where the kernel is built without
+// CONFIG_UNICODE: no directory does so there, and package pass shows the same in memory.
+func foldingDirectory(t *testing.T) string {
+	t.Helper()
+	if _, err := os.Stat("/sys/fs/ext4/features/casefold"); err != nil {
+		t.Log("no directory of ext4 folds with this kernel: it lacks CONFIG_UNICODE")
+		return ""
+	}
+	at := filepath.Join(testfs.Image(t, "mkfs.ext4", "-q", "-F", "-O", "casefold"), "copy")
+	require.NoError(t, os.MkdirAll(filepath.Join(at, "d"), 0o755))
+	testfs.Run(t, "chattr", "+F", filepath.Join(at, "d"))
+	return at
+}
+
+// A file that was renamed to another spelling was deleted, in a directory that folds on a file system
+// that does not, and of two such files the copy had one and said that it had both.
+func TestACopyWithADirectoryThatFolds(t *testing.T) {
+	s, b := overHTTP(t, "d/README = one", "d/other = x")
+	if b.config.Dest = foldingDirectory(t); b.config.Dest == "" {
+		return
+	}
+	b.config.Adopt = true
+	b.equal(s)
+	b.config.Adopt = false
+	require.FileExists(t, b.path("d/readme"), "it folds")
+	collides := func() {
+		t.Helper()
+		err := b.once()
+		require.Equal(t, exit.Local, exit.Of(err), "%v", err)
+		require.ErrorContains(t, err, "the file system takes it for another name")
+	}
+	require.NoError(t, os.Rename(s.path("d/README"), s.path("d/readme")))
+	s.publish("d/readme")
+	collides()
+	require.NoFileExists(t, b.path("d/readme"))
+	b.equal(s)
+	b.requireIdle()
+
+	s.change("d/README = second")
+	collides()
+	collides()
+	require.Equal(t, "one", b.read("d/readme"))
+	s.remove("d/README")
+	b.equal(s)
+	b.requireIdle()
+}
+
+// follow runs a watcher of the tree until the test ends. Its journal lets serve give parts.
+func (s *tree) follow() {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- watch.Run(ctx, watch.Config{Root: s.root, Backend: "inotify"}) }()
+	s.t.Cleanup(func() {
+		cancel()
+		require.NoError(s.t, <-ended)
+	})
+	source := &bench{t: s.t, config: Config{Dest: s.root}}
+	require.True(s.t, assertEventually(func() bool {
+		_, err := os.Stat(s.path(".tidemark/tree"))
+		return err == nil && source.published().State == wire.Watched
+	}))
+}
+
+// The same by a mirror that keeps running and gets parts. A name that came and went took another
+// spelling of it along.
+func TestADirectoryThatFoldsByParts(t *testing.T) {
+	dest := foldingDirectory(t)
+	if dest == "" {
+		return
+	}
+	s := newTree(t, "d/README = one", "d/other = x")
+	s.follow()
+	b := s.benchOverHTTP()
+	b.config.Dest, b.config.Adopt = dest, true
+	b.start()
+	b.eventually(s)
+	write := func(name, text string) { require.NoError(t, os.WriteFile(s.path(name), []byte(text), 0o644)) }
+	for _, text := range []string{"22", "333"} {
+		write("d/other", text)
+		b.eventually(s)
+	}
+	require.True(t, assertEventually(func() bool { return b.server.stats.Parts.Load() > 0 }))
+	require.NoError(t, os.Rename(s.path("d/README"), s.path("d/readme")))
+	b.eventually(s)
+	write("d/OTHER", "came")
+	require.NoError(t, os.Remove(s.path("d/OTHER")))
+	write("d/new", "y")
+	b.eventually(s)
+	require.Equal(t, "333", b.read("d/other"))
+
+	write("d/README", "second")
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "failed: 1\n") }))
+	require.Equal(t, "one", b.read("d/readme"))
+	require.NoError(t, os.Remove(s.path("d/README")))
+	b.eventually(s)
+	require.Equal(t, "one", b.read("d/readme"))
+}
+
+// exFAT keeps no times before 1980. A damaged file of 1970 got the time that it should have from
+// --verify --repair, and was not fetched.
+func TestVerifyOfTimesThatAreNotKept(t *testing.T) {
+	_, b := settled(t, "a/f = one @1", "a/g = two")
+	b.config.Dest = folding(t)
+	require.NoError(t, b.once())
+	damaged := &tree{t: t, root: b.config.Dest}
+	damaged.forge("a/f", "0ne")
+	_ = Verify(t.Context(), b.config, true) // modes differ, because exFAT has none
+	require.Equal(t, "one", b.read("a/f"))
 }
 
 // Nothing is written to the marker under another spelling of its name.

@@ -10,11 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/serve"
 )
 
 // requireHeld runs Once and requires that deletions were held and nothing was deleted.
@@ -584,6 +588,32 @@ func TestWhatRepairRefuses(t *testing.T) {
 		require.NoError(t, Verify(t.Context(), b.config, true))
 		require.NoFileExists(t, b.path("extra"))
 	}
+// settled is overHTTP by a serve whose clock is ahead, so that no file is compared for its young
+// ctime.
+func settled(t *testing.T, lines ...string) (*tree, *bench) {
+	return served(t, serve.Config{Hidden: true, Now: func() mtree.Stamp { return machine.Now().Add(30 * time.Second) }}, lines...)
+}
+
+// --verify --repair gave a damaged file a time in 1901, and so its other names, which may be in a
+// snapshot of the copy that somebody made with cp -al.
+func TestVerifySparesOtherNames(t *testing.T) {
+	s, b := settled(t, "a/f = one", "a/g = two")
+	b.equal(s)
+	snapshot := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.Link(b.path("a/f"), snapshot))
+	damaged := &tree{t: t, root: b.config.Dest}
+	damaged.forge("a/f", "0ne")
+	was, err := os.Stat(snapshot)
+	require.NoError(t, err)
+	require.NoError(t, Verify(context.Background(), b.config, true))
+	b.same(s)
+	is, err := os.Stat(snapshot)
+	require.NoError(t, err)
+	require.Equal(t, was.ModTime(), is.ModTime())
+	text, err := os.ReadFile(snapshot)
+	require.NoError(t, err)
+	require.Equal(t, "0ne", string(text))
+	b.requireIdle()
 }
 
 func TestBadOptions(t *testing.T) {

@@ -26,7 +26,7 @@ func TestAPartIsNotContinuedOnceTheDiskWasAway(t *testing.T) {
 			r, err := replica.Open(&replica.Options{Path: filepath.Join(at, "copy"), Log: slog.New(slog.DiscardHandler), Now: machine.Now})
 			require.NoError(t, err)
 			defer r.Close()
-			part, size, err := r.Staging.Continue("key")
+			part, size, err := r.Staging.Continue("key", true)
 			require.NoError(t, err)
 			if size == 0 {
 				_, err = part.Write([]byte("half"))

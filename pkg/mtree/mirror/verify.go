@@ -245,8 +245,8 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 	return diffs, nil
 }
 
-// mark makes the next pass look at what differs: files whose bytes differ get a time that
-// no source lists, and their directories, with all above, become unfinished.
+// mark makes the next pass look at what differs: files whose bytes differ are doubted
+// (Replica.Doubt), and their directories, with all above, become unfinished.
 func (v *verifier) mark() error {
 	r := v.env.Replica
 	for _, bad := range v.bad {
@@ -254,9 +254,7 @@ func (v *verifier) mark() error {
 		if err != nil {
 			return err
 		}
-		for _, name := range bad.files {
-			err = errors.Join(err, dir.SetEntryTime(name, replica.Doubtful))
-		}
+		err = r.Doubt(dir, bad.path, bad.files) // guard: TestVerifySparesOtherNames
 		_ = dir.Close()
 		if err = errors.Join(err, r.MarkUnfinished(bad.path)); err != nil {
 			return err

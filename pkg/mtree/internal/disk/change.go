@@ -177,9 +177,9 @@ func (d *Dir) notMounted(name string) error {
 }
 
 // Respelled reports whether name leads to an entry that is spelled otherwise. Some file
-// systems take two names for the same if they differ in case, or in how letters are
-// composed: FAT, exFAT, ext4 with casefold, many on networks. Cost: statx, and a scan if
-// something is there.
+// systems, or some of their directories, take two names for the same if they differ in case,
+// or in how letters are composed: FAT, exFAT, ext4 with casefold, ZFS with normalization, many on
+// networks. Cost: statx, and a scan if something is there.
 func (d *Dir) Respelled(name string) bool {
 	if _, err := d.Stat(name); err != nil {
 		return false
@@ -193,4 +193,26 @@ func (d *Dir) Respelled(name string) bool {
 		return nil
 	})
 	return !exact
+}
+
+// HasNames reports whether the directory has entries with exactly these names, byte by byte.
+// Cost: nothing for no names, else a scan that ends with the last of them.
+func (d *Dir) HasNames(names []string) (bool, error) {
+	missing := make(map[string]bool, len(names))
+	for _, name := range names {
+		missing[name] = true
+	}
+	if len(missing) == 0 {
+		return true, nil
+	}
+	err := d.Scan(func(raw []byte, _ mtree.Kind) error {
+		if delete(missing, string(raw)); len(missing) == 0 {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if errors.Is(err, fs.SkipAll) {
+		err = nil
+	}
+	return len(missing) == 0, err
 }

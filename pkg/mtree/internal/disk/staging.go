@@ -27,8 +27,9 @@ type Staging struct {
 	named      atomic.Bool // O_TMPFILE does not work here, or TempFile.link may not
 	noEmpty    atomic.Bool // AT_EMPTY_PATH is not allowed
 
-	// Folds says that the file system ignores case in names: Place then checks the name
-	// before it replaces anything.
+	// Folds says that the file system ignores case in all names. Without it a single
+	// directory may: one that was told so (chattr +F), and what is made in that; not what is
+	// made here and moved there. See Place.
 	Folds bool
 }
 
@@ -126,6 +127,30 @@ func (s *Staging) PartSize(key string) int64 {
 func (s *Staging) partName(key string) string {
 	digest := sha256.Sum256([]byte(key))
 	return s.parts + hex.EncodeToString(digest[:16])
+}
+
+// Place moves the entry name of Dir to newName in to, and replaces what rename(2) replaces.
+// free says that newName is expected to be free. If another spelling of it is there, in a
+// directory that takes both for one, Place then returns ErrCollides: it would replace an entry
+// that nobody meant. System calls:
+//
+//	renameat
+//	free: renameat2(RENAME_NOREPLACE); if the name is taken, or the file system cannot
+//	(EINVAL): statx, getdents64, renameat
+func (s *Staging) Place(name string, to *Dir, newName string, free bool) error {
+	if err := checkComponent(newName); err != nil {
+		return to.PathError("rename", newName, err)
+	}
+	if free {
+		err := sys.Renameat2(s.dir.fd, name, to.fd, newName, unix.RENAME_NOREPLACE)
+		if err != unix.EEXIST && err != unix.EINVAL && err != unix.ENOSYS {
+			return to.PathError("rename", newName, err)
+		}
+		if to.Respelled(newName) { // guard: TestAnotherSpellingIsNotReplaced
+			return to.PathError("rename", newName, ErrCollides)
+		}
+	}
+	return to.PathError("rename", newName, sys.Renameat(s.dir.fd, name, to.fd, newName))
 }
 
 // Exchange swaps name in Dir with newName in to, atomically and whatever their types. If

@@ -83,7 +83,7 @@ func TestStagingSweeps(t *testing.T) {
 	a, err := openStaging(d, "aside")
 	require.NoError(t, err)
 	for _, key := range []string{"young", "old"} {
-		part, _, err := a.Continue(key)
+		part, _, err := a.Continue(key, true)
 		require.NoError(t, err)
 		_, err = part.Write([]byte("half"))
 		require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestAPartOfAnotherStayIsNotContinued(t *testing.T) {
 		a, err := openStagingIn(d, "aside", run.stay)
 		require.NoError(t, err)
 		require.Equal(t, run.kept, a.PartSize("key"), run.stay)
-		part, size, err := a.Continue("key")
+		part, size, err := a.Continue("key", true)
 		require.NoError(t, err)
 		require.Equal(t, run.kept, size)
 		_, err = part.Write([]byte("half")[size:])

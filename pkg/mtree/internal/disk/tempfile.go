@@ -15,6 +15,7 @@ type TempFile struct {
 	staging *Staging
 	at      *Dir   // where it has its name: the Staging's directory, or the TempDir it is made for
 	name    string // "" while it has none (O_TMPFILE)
+	free    bool   // the name that it will get is expected to be free
 }
 
 const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -22,7 +23,8 @@ const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
 // Create starts a file with these permission bits, less the umask, that will get this
 // name in dir. No other process can reach it before. With free, the caller expects the
 // name to be free: the file then has no name at all until Place, and vanishes with the
-// process. In a TempDir it has its name at once. System calls:
+// process; and Place puts it over no other spelling of the name. In a TempDir it has its name
+// at once. System calls:
 //
 //	TempDir: openat(dir, name, O_CREAT|O_EXCL)
 //	free: openat(dir, ".", O_TMPFILE), else openat(staging, N, O_CREAT|O_EXCL)
@@ -32,7 +34,7 @@ func (s *Staging) Create(dir *Dir, name string, free bool, mode uint32) (*TempFi
 			return nil, dir.PathError("create", name, err)
 		}
 		if fd, err := OpenAt(dir.fd, name, createFlags, mode); err == nil {
-			return &TempFile{fd: fd, staging: s, at: dir, name: name}, nil
+			return &TempFile{fd: fd, staging: s, at: dir, name: name, free: free}, nil
 		} else if err != unix.EEXIST {
 			return nil, dir.PathError("create", name, err)
 		}
@@ -40,7 +42,7 @@ func (s *Staging) Create(dir *Dir, name string, free bool, mode uint32) (*TempFi
 	if free && !s.named.Load() {
 		fd, err := OpenAt(dir.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
 		if err == nil {
-			return &TempFile{fd: fd, staging: s}, nil
+			return &TempFile{fd: fd, staging: s, free: free}, nil
 		}
 		if err != unix.EOPNOTSUPP && err != unix.EISDIR && err != unix.EINVAL {
 			return nil, dir.PathError("create", "(unnamed)", err)
@@ -52,21 +54,21 @@ func (s *Staging) Create(dir *Dir, name string, free bool, mode uint32) (*TempFi
 	if err != nil {
 		return nil, s.dir.PathError("create", name, err)
 	}
-	f := &TempFile{fd: fd, staging: s, at: s.dir, name: name}
+	f := &TempFile{fd: fd, staging: s, at: s.dir, name: name, free: free}
 	f.Inherit(dir)
 	return f, nil
 }
 
 // Continue opens the partial file that is known by key, or starts it, mode 0600, and
 // returns how many bytes it has. key must differ for each version of the file, so that
-// the bytes are those of this version.
-func (s *Staging) Continue(key string) (*TempFile, int64, error) {
+// the bytes are those of this version. free is as in Create.
+func (s *Staging) Continue(key string, free bool) (*TempFile, int64, error) {
 	name := s.partName(key)
 	fd, err := OpenAt(s.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, 0, s.dir.PathError("create", name, err)
 	}
-	f := &TempFile{fd: fd, staging: s, at: s.dir, name: name}
+	f := &TempFile{fd: fd, staging: s, at: s.dir, name: name, free: free}
 	info, err := StatFD(fd)
 	if err != nil {
 		f.Discard()
@@ -118,11 +120,11 @@ func (f *TempFile) check(op string, err error) error {
 }
 
 // Place gives the file its name in dir, atomically, and closes it. It replaces anything
-// that is there, except for a directory, which gives EISDIR. If the Staging Folds and
-// another spelling of the name is there, it returns ErrCollides. If it fails the file is
+// that is there, except for a directory, which gives EISDIR. If the name was expected to be
+// free and another spelling of it is there, it returns ErrCollides. If it fails the file is
 // gone. It is durable after the next Dir.Flush. System calls:
 //
-//	linkat(fd, dir/name); if the name is taken: linkat(fd, staging/N), renameat(staging/N, dir/name)
+//	linkat(fd, dir/name); if the name is taken: linkat(fd, staging/N), Staging.Place
 func (f *TempFile) Place(dir *Dir, name string) error {
 	defer f.Discard()
 	if f.at == dir && f.name == name {
@@ -131,9 +133,6 @@ func (f *TempFile) Place(dir *Dir, name string) error {
 	}
 	if err := checkComponent(name); err != nil {
 		return dir.PathError("create", name, err)
-	}
-	if f.staging.Folds && dir.Respelled(name) {
-		return dir.PathError("create", name, ErrCollides)
 	}
 	if f.name == "" {
 		err := f.link(dir, name)
@@ -145,8 +144,8 @@ func (f *TempFile) Place(dir *Dir, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := sys.Renameat(f.staging.dir.fd, staged, dir.fd, name); err != nil {
-		return dir.PathError("rename", name, err)
+	if err := f.staging.Place(staged, dir, name, f.free); err != nil {
+		return err
 	}
 	f.name = ""
 	return nil

@@ -95,7 +95,9 @@ func (m *Marker) IsThere() bool {
 	return disk.IsUnsure(err) || there.Node == held.Node // none, if it is gone
 }
 
-// Folds reports whether the marker's file system ignores case in names. Cost: statx.
+// Folds reports whether the marker's file system ignores case in all names. Where only some
+// directories do (ext4 with chattr +F), or how letters are composed makes no difference (ZFS), it
+// does not tell. Cost: statx.
 func (m *Marker) Folds() bool {
 	_, err := m.dir.Stat(".GITIGNORE") // it is there in lower case
 	return err == nil

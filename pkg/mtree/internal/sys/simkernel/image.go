@@ -65,7 +65,7 @@ func copyTree(root *inode) *inode {
 		m := &inode{
 			ino: n.ino, mode: n.mode, nlink: n.nlink, uid: n.uid, gid: n.gid,
 			atime: n.atime, mtime: n.mtime, ctime: n.ctime, btime: n.btime,
-			data: bytes.Clone(n.data), durable: n.durable, dirty: n.dirty, xattrs: maps.Clone(n.xattrs), immutable: n.immutable,
+			data: bytes.Clone(n.data), durable: n.durable, dirty: n.dirty, xattrs: maps.Clone(n.xattrs), immutable: n.immutable, folds: n.folds,
 		}
 		made[n] = m
 		if n.isDir() {

@@ -25,7 +25,8 @@ type inode struct {
 	home       *dentry // of a directory: its only name
 	xattrs     map[string]string
 	immutable  bool
-	open       int // descriptors
+	folds      bool // a directory: names that differ in case are one
+	open       int  // descriptors
 	dead       bool
 	locks      []lock  // OFD locks
 	flock      *handle // who has it by flock(2)
@@ -71,6 +72,9 @@ const (
 // stored returns how the file system keeps a time.
 func (k *Kernel) stored(t unix.Timespec) unix.Timespec {
 	t.Sec = min(max(t.Sec, firstSecond), lastSecond)
+	if k.First != 0 && t.Sec <= k.First {
+		t = unix.Timespec{Sec: k.First}
+	}
 	granule := int64(k.Options.Granule)
 	if granule >= int64(time.Second) {
 		t.Nsec = 0

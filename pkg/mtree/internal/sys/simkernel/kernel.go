@@ -12,6 +12,7 @@ import (
 // Options are what differs between machines.
 type Options struct {
 	Granule    time.Duration // of file times; 0: 1 ns
+	First      int64         // the first second that file times keep; 0: that of ext4
 	Tick       time.Duration // of the clock that file times are taken from; 0: exact
 	OldTimes   bool          // before Linux 6.13: no time is finer than the tick
 	Queue      int           // fs.inotify.max_queued_events; 0: 16384

@@ -115,6 +115,7 @@ func (p *Process) create(f found, flags int, mode uint32) (int, error) {
 }
 
 func (p *Process) inherit(dir, n *inode) {
+	n.folds = n.isDir() && dir.folds
 	if dir.mode&unix.S_ISGID != 0 {
 		n.gid = dir.gid
 		if n.isDir() {

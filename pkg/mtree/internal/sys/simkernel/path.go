@@ -1,6 +1,7 @@
 package simkernel
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,26 @@ type found struct {
 	at   *dentry // what has that name; nil: nothing
 	node *inode  // nil: nothing
 	self *handle // a descriptor, by an empty path
+}
+
+// find looks for a name in a directory. One that folds may have it in another spelling, which
+// it keeps when something is renamed over it, as on ext4.
+func (n *inode) find(name string) found {
+	at := n.names[name]
+	for _, spelled := range n.spellings(name) {
+		if at == nil {
+			at, name = n.names[spelled], spelled
+		}
+	}
+	return found{dir: n, name: name, at: at}
+}
+
+// spellings returns the names in a directory that folds which it takes for this one.
+func (n *inode) spellings(name string) []string {
+	if !n.folds {
+		return nil
+	}
+	return slices.DeleteFunc(n.sorted(""), func(spelled string) bool { return !strings.EqualFold(spelled, name) })
 }
 
 // maxLinks is how many symlinks a path may lead through.
@@ -110,7 +131,7 @@ func (p *Process) walk(start *inode, path string, follow bool, resolve uint64) (
 		if dir.wasRemoved {
 			return f, unix.ENOENT
 		}
-		f = found{dir: dir, name: name, at: dir.names[name]}
+		f = dir.find(name)
 		if f.at == nil {
 			continue
 		}

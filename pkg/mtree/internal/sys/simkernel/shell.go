@@ -117,3 +117,22 @@ func (s Shell) Immutable(path string, yes bool) error {
 	}
 	return err
 }
+
+// Fold lets a directory, and those that are made in it, take names that differ in case for one
+// (chattr +F). Linux does so for an empty directory only.
+func (s Shell) Fold(path string) error {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	f, err := s.lookup(here, path, false, 0)
+	switch {
+	case err != nil:
+		return err
+	case f.node == nil:
+		return unix.ENOENT
+	case !f.node.isDir():
+		return unix.ENOTDIR
+	}
+	f.node.folds = true
+	s.k.changed(f.node, false)
+	return nil
+}

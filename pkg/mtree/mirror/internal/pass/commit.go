@@ -181,9 +181,9 @@ func (p *pass) flushEach() error {
 	return nil
 }
 
-// distrust gives the files written since the last good flush a time that no source lists,
-// so that the next pass does not trust them. To read them back proves nothing: the page
-// cache may hide what the disk lost. So for what earlier mirrors wrote.
+// distrust lets the next pass fetch again the files written since the last good flush
+// (Replica.Doubt). To read them back proves nothing: the page cache may hide what the disk
+// lost. So for what earlier mirrors wrote.
 func (p *pass) distrust(ready []*node) {
 	for _, n := range ready {
 		if !n.unflushed || p.options.Memory.flushed {
@@ -200,12 +200,12 @@ func (p *pass) distrust(ready []*node) {
 		if err != nil {
 			continue
 		}
-		for _, name := range t.names {
-			if info, _ := dir.Stat(name); info.Kind == mtree.File {
-				_ = dir.SetEntryTime(name, replica.Doubtful) // guard: TestAFailedFlushStampsNothing
-			}
-		}
+		err = p.env.Replica.Doubt(dir, t.path, t.names) // guard: TestAFailedFlushStampsNothing
 		_ = dir.Close()
+		if err != nil {
+			p.env.Log.Warn("files that may not be on disk could not be marked", "path", mtree.QuotePath(t.path), "error", err,
+				"remedy", "mirror --verify --repair DEST, once its disk is sound and mounted anew")
+		}
 	}
 	p.touched = nil
 }

@@ -382,6 +382,77 @@ func TestWhatIsDoubtedAfterAFlush(t *testing.T) {
 	}
 }
 
+// A file system that keeps no times before some date gave a doubted file of that time, or of before,
+// the time that it should have: what a failed flush lost stayed trusted. No sums show it.
+func TestWhatIsDoubtedWhereNoTimeIsThatOld(t *testing.T) {
+	bubble(t, "", func(t *testing.T, r *rig) {
+		r.Machine.First = 920_000_000
+		r.replica.Close()
+		r.open(replica.Options{})
+		require.Equal(t, mtree.Unix(920_000_000, 0), r.replica.Times.Min)
+		r.write("d/g")
+		r.complete()
+		require.True(t, r.Tree.WriteOld("d/f"))
+		r.Tree.Publish()
+		r.Refuse("fsync d", unix.EIO, 1)
+		_, err := r.try()
+		require.ErrorIs(t, err, ErrFlush)
+		require.Equal(t, int64(1), r.complete().Fetched)
+	})
+}
+
+// A doubted file that has another name keeps its time, for that name may be outside of the copy. It
+// is compared by its sum.
+func TestADoubtedFileWithAnotherName(t *testing.T) {
+	simulate(t, "", "a/f a/g", func(t *testing.T, r *rig) {
+		r.write("a/f")
+		versions := r.Tree.Past("a/f")
+		listed := versions[len(versions)-1]
+		linked := false
+		r.Fail = func(call string) error {
+			if call != "fsync a" || linked {
+				return nil
+			}
+			linked = true
+			require.NoError(t, r.Shell.Link("/copy/a/f", "/snapshot"))
+			return unix.EIO
+		}
+		_, err := r.try()
+		require.ErrorIs(t, err, ErrFlush)
+		r.Fail = nil
+		record, _ := r.record("a")
+		doubts, begun := replica.DoubtsOf(record)
+		require.True(t, begun)
+		require.Equal(t, replica.DoubtBytes, doubts)
+		r.spoil("a/f")
+		require.Equal(t, int64(1), r.complete().Fetched)
+		require.Equal(t, listed.Text, r.text("a/f"))
+		mtime, _, err := r.Shell.Times("/snapshot")
+		require.NoError(t, err)
+		require.Equal(t, listed.MTime, mtree.FromTime(mtime))
+		text, err := r.Shell.Read("/snapshot")
+		require.NoError(t, err)
+		require.NotEqual(t, listed.Text, text, "what is outside of the copy stays as it is")
+	})
+}
+
+// What cannot be marked is told.
+func TestWhatCannotBeDoubted(t *testing.T) {
+	simulate(t, "", "a/f", func(t *testing.T, r *rig) {
+		p := r.begun("a")
+		p.touch("a", "f")
+		r.Fail = func(call string) error {
+			if call == "utimes f" || call == "setxattr a" {
+				return unix.EIO
+			}
+			return nil
+		}
+		p.distrust(p.ready)
+		require.Contains(t, r.log.String(), "could not be marked")
+		require.Contains(t, r.log.String(), "--verify --repair")
+	})
+}
+
 // What is not published by the source, because its watch may not read it, is written down
 // before anything above is stamped.
 func TestTheUnreadAreWrittenFirst(t *testing.T) {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -270,4 +271,64 @@ func TestIsNew(t *testing.T) {
 	k.Refuse("list copy", unix.EIO, 1)
 	_, err := r.IsNew()
 	require.ErrorIs(t, err, unix.EIO)
+}
+
+// What is doubted of files gets a time that no source lists. It was one in 1901 everywhere: FAT keeps
+// none before 1980, so a file of 1970 had the time that it should have, and was trusted; and another
+// name of a file, in somebody's snapshot, got that time, too.
+func TestDoubt(t *testing.T) {
+	const fat = 315_532_800 // 1980
+	for name, c := range map[string]struct {
+		first  int64
+		set    func(k *faulty)
+		names  string
+		marked string
+		bySums bool
+	}{
+		"two files":              {names: "f g", marked: "f g"},
+		"no times before 1980":   {first: fat, names: "f", marked: "f"},
+		"another name":           {names: "f linked g", marked: "f g", bySums: true},
+		"only another name":      {names: "linked", bySums: true},
+		"its time cannot be set": {set: func(k *faulty) { k.Refuse("utimes f", unix.EPERM, 1) }, names: "f g", marked: "g", bySums: true},
+		"no look at it":          {set: func(k *faulty) { k.Refuse("statx f", unix.EIO, 1) }, names: "f g", marked: "g", bySums: true},
+		"it is gone":             {names: "none g", marked: "g"},
+		"it is no file":          {names: "d g", marked: "g"},
+		"none":                   {},
+	} {
+		k := newFaulty(t, simkernel.Options{First: c.first}, 0)
+		r := k.replica()
+		k.tree("a/", "a/f", "a/g", "a/linked", "a/d/")
+		require.NoError(t, k.Shell.Link("/copy/a/linked", "/other"))
+		was := map[string]time.Time{}
+		for _, file := range []string{"f", "g", "linked", "d"} {
+			require.NoError(t, k.Shell.Touch("/copy/a/"+file, time.Unix(1, 0), false)) // Nix gives this date
+			was[file], _, _ = k.Shell.Times("/copy/a/" + file)
+		}
+		k.complete(r, "a", listed)
+		if c.set != nil {
+			c.set(k)
+		}
+		require.NoError(t, r.Doubt(k.dir(r, "a"), "a", strings.Fields(c.names)), name)
+		k.Fail = nil
+		var marked []string
+		for _, file := range []string{"d", "f", "g", "linked"} {
+			is, _, err := k.Shell.Times("/copy/a/" + file)
+			require.NoError(t, err)
+			if !is.Equal(was[file]) {
+				marked = append(marked, file)
+				require.Equal(t, c.first == 0, mtree.FromTime(is) == Doubtful, name)
+			}
+		}
+		require.Equal(t, c.marked, strings.Join(marked, " "), name)
+		record, _ := k.record(r, "a")
+		doubts, begun := DoubtsOf(record)
+		require.Equal(t, c.bySums, begun && doubts == DoubtBytes, name)
+		require.Equal(t, !c.bySums, record == listed, name)
+	}
+
+	k, r := simulated(t)
+	k.tree("a/", "a/f")
+	require.NoError(t, k.Shell.Link("/copy/a/f", "/other"))
+	k.Refuse("setxattr a", unix.EIO, 1)
+	require.ErrorIs(t, r.Doubt(k.dir(r, "a"), "a", []string{"f"}), unix.EIO)
 }

@@ -26,7 +26,7 @@ type faulty struct {
 // newFaulty simulates a machine on which mirror runs as a user.
 func newFaulty(t *testing.T, o simkernel.Options, uid uint32) *faulty {
 	k := &faulty{Kernel: faultkernel.New(t, uid), t: t}
-	k.Machine.Granule, k.Machine.NoXattrs = max(o.Granule, 1), o.NoXattrs
+	k.Machine.Granule, k.Machine.NoXattrs, k.Machine.First = max(o.Granule, 1), o.NoXattrs, o.First
 	require.NoError(t, k.Shell.Mkdir("/copy", 0o755))
 	require.NoError(t, k.Shell.Chown("/copy", int(uid)))
 	return k

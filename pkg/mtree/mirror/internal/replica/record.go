@@ -277,3 +277,37 @@ func (r *Replica) Distrust(more Doubts) error {
 // Doubtful is the mtime of a file whose bytes may be wrong or may not have reached the
 // disk. No source lists it, so that the file is fetched again.
 var Doubtful = mtree.Unix(-2_147_480_000, 424_242_424)
+
+// doubtful returns Doubtful, or another such time where the file system keeps no times that old
+// (FAT and exFAT: none before 1980). It would be stored as that of every old file: Nix, OSTree and
+// zip give such dates.
+func (r *Replica) doubtful() mtree.Stamp {
+	if Doubtful.Before(r.Times.Min) { // guard: TestDoubt
+		return r.Times.Min.Add(424_242 * time.Second)
+	}
+	return Doubtful
+}
+
+// Doubt lets the next pass fetch files of the directory dir at path, which stays incomplete until
+// then: they get the time Doubtful. A file with another name keeps its time, for that name may be in
+// somebody's snapshot; so does one of which the time cannot be set. Then the record says that all
+// files of the directory are to be compared by their sums. That does not show what the page cache
+// still has and the disk has lost. Names that are gone, or no files, are left out. Cost: four statx
+// and a utimensat for each file.
+func (r *Replica) Doubt(dir *disk.Dir, path string, names []string) error {
+	bySums := false
+	for _, name := range names {
+		info, err := dir.Stat(name)
+		if disk.IsGone(err) || err == nil && info.Kind != mtree.File { // guard: TestDoubt
+			continue
+		}
+		if err == nil && info.Links <= 1 { // guard (without info.Links): TestDoubt
+			err = dir.SetEntryTime(name, r.doubtful())
+		}
+		bySums = bySums || err != nil || info.Links > 1 // guard (without info.Links): TestDoubt
+	}
+	if !bySums {
+		return nil
+	}
+	return r.Begin(dir, path, records.Record{}, DoubtBytes)
+}

@@ -23,6 +23,7 @@
 //	unseen.go                    what a visit does not compare
 //	hidden.go                    entries that the source may have and not list
 //	respell.go                   names that differ in their case only
+//	spelling.go                  whether the copy has the names of a part as they are spelled
 //	takeover.go                  files that are in the copy under another name
 //	fetch.go, staged.go          files; new directories that are filled before they get their names
 //	confirm.go                   whether files that changed after they were listed are right all the same

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -11,20 +12,20 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// makeDir makes a directory. It replaces a file that has its name. The directory is
-// writable for its owner until its stamp is set. System calls:
+// makeDir makes a directory. It replaces a file that has its name. Another spelling of the name
+// gives ErrCollides. The directory is writable for its owner until its stamp is set. System calls:
 //
 //	mkdirat, openat; or, to replace: mkdirat in the staging directory,
 //	renameat2 with RENAME_EXCHANGE, unlinkat
 func (env *Env) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := env.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if env.Replica.Staging.Folds && dir.Respelled(c.Want.Name) {
-			return disk.ErrCollides
-		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
 		if err == nil {
 			_ = made.Close()
+		}
+		if errors.Is(err, fs.ErrExist) && dir.Respelled(c.Want.Name) { // guard: TestARenameToAnotherSpelling
+			return disk.ErrCollides
 		}
 		return errors.Join(err, env.setOwner(dir, c.Want))
 	}
@@ -53,14 +54,12 @@ func (env *Env) dirMode(e *mtree.Entry) uint32 {
 }
 
 // makeLink makes a symlink in the staging directory and moves it into place. If a
-// directory has its name, the symlink waits for the guards of deletions. System calls:
+// directory has its name, the symlink waits for the guards of deletions. Another spelling of the
+// name gives ErrCollides. System calls:
 //
-//	symlinkat, utimensat, [fchownat], renameat
+//	symlinkat, utimensat, [fchownat], renameat2
 func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResult) error {
 	staging := env.Replica.Staging
-	if staging.Folds && dir.Respelled(c.Want.Name) {
-		return disk.ErrCollides
-	}
 	name, err := staging.Symlink(c.Want.Link)
 	if err != nil {
 		return err
@@ -78,7 +77,7 @@ func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResul
 		return err
 	}
 	if err == nil {
-		err = staging.Dir().Rename(name, dir, c.Want.Name)
+		err = staging.Place(name, dir, c.Want.Name, c.Have == nil)
 	}
 	if err != nil {
 		_ = staging.Dir().Unlink(name)

@@ -78,12 +78,15 @@ func (env *Env) have(dir *disk.Dir, path string, l *mtree.Listing) (have []mtree
 }
 
 // named returns those entries of the copy at path that a part names, there or gone, and that no
-// filter excludes. Cost: a statx for each name, a readlink for each symlink.
+// filter excludes. If the copy has one of them in another spelling, it returns errPart: what a part
+// does not tell of would be replaced, or deleted. Cost: a statx for each name, a readlink for each
+// symlink; isSpelled.
 func (env *Env) named(dir *disk.Dir, path string, l *mtree.Listing) (have []mtree.Entry, err error) {
 	names := make([]string, 0, len(l.Entries)+len(l.Gone))
 	for i := range l.Entries {
 		names = append(names, l.Entries[i].Name)
 	}
+	var all []shown
 	for _, name := range append(names, l.Gone...) {
 		info, err := dir.Stat(name)
 		if disk.IsAbsent(err) {
@@ -96,9 +99,17 @@ func (env *Env) named(dir *disk.Dir, path string, l *mtree.Listing) (have []mtre
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, shown{name, info.Node})
 		if !env.Filters.Excluded(mtree.JoinPath(path, name), info.Kind == mtree.Dir) { // guard: TestAPartDeletesNothingThatIsExcluded
 			have = append(have, e)
 		}
+	}
+	ok, err := isSpelled(dir, all)
+	if err != nil {
+		return nil, err
+	}
+	if !ok { // guard: TestAPartInAnotherSpelling
+		return nil, errPart
 	}
 	lister.SortEntries(have)
 	if path == "" {

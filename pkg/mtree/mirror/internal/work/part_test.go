@@ -11,6 +11,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -285,15 +287,56 @@ func TestAPartLooksAtItsNamesOnly(t *testing.T) {
 	require.Equal(t, counts[0], counts[1])
 }
 
-// A disk that fails when a name is looked at fails the visit.
+// A disk that fails when a name is looked at, or another spelling of it, fails the visit.
 func TestADiskThatFailsAPart(t *testing.T) {
-	b := newBench(t, 0, "f")
-	b.tells("f")
-	b.Refuse("statx f", unix.EIO, 1)
-	v := b.try(Target{Path: "d", Listed: now})
-	require.ErrorIs(t, v.Err, unix.EIO)
-	require.True(t, replica.IsLocal(v.Err))
-	require.Empty(t, v.Deletions)
+	for _, call := range []string{"statx f", "statx F", "list d"} {
+		b := newBench(t, 0, "f \u00e9")
+		b.tells("f \u00e9")
+		b.Refuse(call, unix.EIO, 1)
+		v := b.try(Target{Path: "d", Listed: now})
+		require.ErrorIs(t, v.Err, unix.EIO, call)
+		require.True(t, replica.IsLocal(v.Err), call)
+		require.Empty(t, v.Deletions, call)
+	}
+}
+
+// composing is a file system that takes two ways to compose a letter for one, as ZFS does with
+// normalization.
+type composing struct{ *faultkernel.Kernel }
+
+func (c composing) Statx(dirfd int, path string, flags, mask int) (unix.Statx_t, error) {
+	return c.Kernel.Statx(dirfd, strings.ReplaceAll(path, "e\u0301", "\u00e9"), flags, mask)
+}
+
+// A name of a part may lead to an entry of the copy that is spelled otherwise, and of which the part
+// does not tell. It was deleted, or replaced by the other one. Now the whole listing is asked for.
+func TestAPartInAnotherSpelling(t *testing.T) {
+	fold := func(b *bench) sys.Kernel { return folding{b.Kernel} }
+	compose := func(b *bench) sys.Kernel { return composing{b.Kernel} }
+	plain := func(b *bench) sys.Kernel { return b.Kernel }
+	for name, c := range map[string]struct {
+		kernel func(b *bench) sys.Kernel
+		has    string // the copy, and the source
+		gone   string // by the part
+		whole  bool   // listing is needed
+		goes   string
+	}{
+		"another case":              {kernel: fold, has: "7z g", gone: "7Z", whole: true},
+		"its own case":              {kernel: plain, has: "7z g", gone: "7z", goes: "7z"},
+		"both are there":            {kernel: plain, has: "7z 7Z g", gone: "7z", goes: "7z"},
+		"no letters":                {kernel: fold, has: "77 g", gone: "77", goes: "77"},
+		"composed otherwise":        {kernel: compose, has: "\u00e9 g", gone: "e\u0301", whole: true},
+		"composed otherwise, later": {kernel: compose, has: "\u00e9 g h", gone: "h e\u0301", whole: true},
+		"composed so":               {kernel: compose, has: "\u00e9 g", gone: "\u00e9", goes: "\u00e9"},
+		"it is not there":           {kernel: plain, has: "7z g", gone: "7Z e\u0301"},
+	} {
+		b := newBench(t, 0, c.has)
+		b.tells(c.gone)
+		t.Cleanup(sys.Simulate(c.kernel(b)))
+		v := b.visit()
+		require.Equal(t, c.whole, b.wholes() == 1, name)
+		require.Equal(t, c.goes, v.goes(), name)
+	}
 }
 
 // Which directories are later than their parents list them, so that the next pass finds them.

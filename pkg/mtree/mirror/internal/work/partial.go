@@ -41,7 +41,7 @@ func (env *Env) tempFile(dir *disk.Dir, path string, c mtree.Change, want *sourc
 		d, err = env.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := env.Replica.Staging.Continue(partKey(path, want.Entry))
+	d, size, err := env.Replica.Staging.Continue(partKey(path, want.Entry), c.Have == nil)
 	if err != nil {
 		return nil, false, err
 	}

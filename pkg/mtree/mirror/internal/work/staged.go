@@ -9,7 +9,9 @@ import (
 // A directory that was made in this pass, and that holds only files which come with
 // one fetch, is filled in the staging directory. Then it replaces the empty directory
 // that has its name. So nobody ever sees a part of a file, and a kill loses at most
-// the files of the fetches under way.
+// the files of the fetches under way. What is made in the staging directory takes nothing of the
+// directory in which it is placed: below one that ignores case by itself (chattr +F) it does not
+// do so, and holds both of two names that differ in case.
 
 // leastStaged is the least number of files for which that is worth it: to make and move
 // one more directory costs what it saves for six files.
@@ -24,7 +26,7 @@ func IsStaged(files int) bool { return files >= leastStaged }
 func (f *fetching) openStaged(t *Target) *disk.TempDir {
 	dest := f.env.Replica
 	if dest.InPlace.Load() || dest.Staging.Folds {
-		return nil // Place must ask for each name where case does not count
+		return nil // where case does not count, each name is asked for where it belongs
 	}
 	dir, err := f.env.openToChange(t)
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 // Visit compares one directory with its listing. It makes directories and symlinks there,
 // and sets modes. Other steps fetch and compare files, and delete. given has the root's
 // listing; if it is nil, Visit asks the source for the listing. If that is a part of one which
-// does not prove enough (suffices), Visit asks once more, for the whole. Cost: a request, openat,
-// getdents64, a statx for each entry, and what is made; by a part no getdents64, and a statx
-// for each of its names only.
+// does not prove enough (suffices), or names what the copy spells otherwise (isSpelled), Visit asks
+// once more, for the whole. Cost: a request, openat, getdents64, a statx for each entry, and what is
+// made; by a part no getdents64, and a statx for each of its names only; isSpelled.
 func (env *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitResult {
 	v := &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
 	if v.Err = env.look(ctx, &t, given, v); v.Err == errPart {
@@ -61,6 +61,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return nil
 	}
 	have, filtered, err := env.readEntries(t, v, dir)
+	if err == errPart {
+		return err
+	}
 	if err != nil {
 		return replica.Local(err)
 	}

@@ -47,7 +47,7 @@ func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry
 // does what is to be done before it has a name, and gives it its name in dir.
 func (env *Env) placeCopy(dir *disk.Dir, c mtree.Change, body io.Reader, finish func(*disk.TempFile) error) error {
 	mode := env.fileMode(c)
-	temp, err := env.Replica.Staging.Create(dir, c.Want.Name, true, mode)
+	temp, err := env.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 	if err != nil {
 		return err
 	}
