@@ -588,6 +588,8 @@ func TestWhatRepairRefuses(t *testing.T) {
 		require.NoError(t, Verify(t.Context(), b.config, true))
 		require.NoFileExists(t, b.path("extra"))
 	}
+}
+
 // settled is overHTTP by a serve whose clock is ahead, so that no file is compared for its young
 // ctime.
 func settled(t *testing.T, lines ...string) (*tree, *bench) {
