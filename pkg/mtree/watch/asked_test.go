@@ -79,8 +79,17 @@ func TestAuditsOfADeafTree(t *testing.T) {
 	manned(t, nil, func(t *testing.T, p *post) {
 		p.health.CannotHear(unix.ENOMEM)
 		p.requestAudit(p.auditScope("asked for"))
-		require.Equal(t, p.now().Add(-attributesAge), p.audits.current.start)
+		start := p.audits.current.start
+		require.Equal(t, p.now().Add(-attributesAge), start)
 		p.audit()
+		require.Equal(t, start, *p.status(t).Audit)
+	})
+	manned(t, nil, func(t *testing.T, p *post) { // the audit itself finds what is mounted
+		p.requestAudit(p.auditScope("asked for"))
+		start := p.audits.current.start
+		p.health.CannotHear(unix.ENOMEM)
+		p.audit()
+		require.Equal(t, start.Add(-attributesAge), *p.status(t).Audit)
 	})
 }
 
@@ -150,6 +159,21 @@ func TestCookiesWhileDeaf(t *testing.T) {
 		p.audit()
 		require.Equal(t, audits+2, p.Stats.Audits.Load())
 		require.Contains(t, p.Shell.Names(markerPath), "synced-1")
+	})
+}
+
+// A --sync that waited for an audit was answered although the audit was broken off, because watch ended.
+func TestSyncOfAnAuditThatIsBrokenOff(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		p.backend = "none"
+		require.NoError(t, p.Shell.Write(markerPath+"/sync-1", ""))
+		p.requestAudit(p.auditScope("asked for"))
+		require.Equal(t, []string{"sync-1"}, p.cookies)
+		p.audits.cancel()
+		p.endAudits()
+		require.NoError(t, p.finish(p.ctx))
+		require.Contains(t, p.Shell.Names(markerPath), "sync-1")
+		require.False(t, p.audits.running)
 	})
 }
 

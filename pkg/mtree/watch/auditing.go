@@ -61,7 +61,8 @@ func (w *watcher) requestAudit(r auditRequest) {
 // startAudit starts an audit in a goroutine of its own.
 func (w *watcher) startAudit(r auditRequest) {
 	a := &w.audits
-	r.start = w.clock.Now().Add(-w.lag())
+	lag := w.lag()
+	r.start, r.lagged = w.clock.Now().Add(-lag), lag > 0
 	w.abandonFloor(&r)
 	r.Floor = w.floor
 	a.running, a.current = true, r
@@ -106,7 +107,7 @@ func (w *watcher) serverBehind() time.Duration {
 	w.writeStatus()
 	ctime, err := w.statusFile.CTime()
 	behind := now.Sub(ctime)
-	if err != nil || behind > mostBehind { // guard: TestAuditsElsewhere
+	if err != nil || w.statusFails || behind > mostBehind { // guard: TestAuditsElsewhere
 		return 0
 	}
 	return max(0, behind)
@@ -155,6 +156,7 @@ func (w *watcher) endAudits() {
 	if w.audits.running {
 		<-w.audits.reports
 		w.audits.running = false
+		w.audits.cookies = nil // guard: TestSyncOfAnAuditThatIsBrokenOff
 	}
 }
 

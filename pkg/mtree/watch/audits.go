@@ -32,6 +32,7 @@ type auditRequest struct {
 	epochRaised bool        // for this one
 	raiseAgain  bool        // its end raises the epoch: until then directories may show times that come again
 	start       mtree.Stamp // when it began, less lag: it sees all ctimes before this
+	lagged      bool        // lag was more than 0 then
 }
 
 // join returns one request for both; later came after r.

@@ -216,7 +216,7 @@ func (w *watcher) handleMarker(names []string, b *publish.Batch) error {
 // their batch lacks what nobody heard. It is called once a batch is done.
 func (w *watcher) auditForCookies() {
 	waits := func(name string) bool { return !slices.Contains(w.audits.cookies, name) }
-	if !w.hearsAll() && w.audits.next == nil && slices.ContainsFunc(w.cookies, waits) { // guard: TestSyncWhileDeaf, TestCookiesWhileDeaf
+	if !w.hearsAll() && w.audits.next == nil && w.audits.ctx.Err() == nil && slices.ContainsFunc(w.cookies, waits) { // guard: TestSyncWhileDeaf, TestCookiesWhileDeaf
 		w.requestAudit(w.auditScope("sync"))
 	}
 }

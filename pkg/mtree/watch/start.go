@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
@@ -240,6 +241,10 @@ func (w *watcher) dropCopy() {
 func (w *watcher) takeBackStatus(own *state.Marker) {
 	status, err := own.ReadStatus()
 	if errors.Is(err, fs.ErrNotExist) || err == nil && status.State == wire.Unwatched && status.Checkpoint == nil {
+		return
+	}
+	if disk.IsUnsure(err) {
+		w.Log.Warn("cannot read the status in the root's own .tidemark: give serve the same --state-dir", "error", err)
 		return
 	}
 	status.State, status.Checkpoint, status.Audit, status.Clean = wire.Unwatched, nil, nil, false

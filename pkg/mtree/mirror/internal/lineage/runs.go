@@ -35,7 +35,7 @@ const olderState = "the source, itself a copy, shows an older state of the tree 
 func (l *Lineage) isOlder(root *source.Root) bool {
 	t, s, run := l.replica.Tree(), l.replica.Status(), wire.LatestRun(root.Runs)
 	switch {
-	case root.Upstreams == "" || run == "" || root.Tree.ID != t.ID || root.Tree.Epoch != t.Epoch:
+	case root.Upstreams == "" || run == "" || root.Tree.ID != t.ID || root.Tree.Epoch != followedEpoch(&t): // guard (followedEpoch(&t) -> t.Epoch): TestAnOlderStateOfAnOlderLineage
 		return false
 	case run != s.SourceRun:
 		return slices.ContainsFunc(t.Runs, func(r wire.Run) bool { return r.ID == run }) // guard (returns false): TestAnOlderState
@@ -46,13 +46,22 @@ func (l *Lineage) isOlder(root *source.Root) bool {
 	return s.SourceSure != nil && root.Stamp.Before(*s.SourceSure) // guard (returns false): TestAnOlderState
 }
 
+// followedEpoch returns the epoch of the source that is followed. With --no-delete it may be that of
+// an older lineage for long.
+func followedEpoch(t *state.Tree) uint64 {
+	if t.Older != 0 {
+		return t.Older
+	}
+	return t.Epoch
+}
+
 // isPast reports whether this listing of a source that is no copy is from before one that this copy has
 // seen, perhaps with another mirror that has ended since: a cache answered that should not have.
 // Within a run of watch no stamp of the root goes back; somebody may set its time back for a moment,
 // but the source reads that later.
 func (l *Lineage) isPast(root *source.Root) bool {
 	t, s, run := l.replica.Tree(), l.replica.Status(), wire.LatestRun(root.Runs)
-	return isKept(root) && run != "" && run == s.SourceRun && root.Tree.ID == t.ID && root.Tree.Epoch == t.Epoch &&
+	return isKept(root) && run != "" && run == s.SourceRun && root.Tree.ID == t.ID && root.Tree.Epoch == followedEpoch(&t) &&
 		s.SourceWhole != nil && root.Stamp.Before(*s.SourceWhole) &&
 		root.HasNow && s.SourceRead != nil && root.Now.Before(*s.SourceRead)
 }

@@ -81,7 +81,7 @@ type batch struct {
 
 // A batch is full with this many files or bytes, whichever comes first.
 const (
-	batchFiles = 512
+	batchFiles = 256
 	batchBytes = 4 << 20
 )
 

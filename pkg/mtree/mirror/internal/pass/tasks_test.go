@@ -59,8 +59,8 @@ func TestHowFilesBecomeTasks(t *testing.T) {
 	}{
 		"none":                   {nil, "", 0},
 		"one":                    {many(1), "1", 1},
-		"a full batch":           {many(batchFiles), "512", 1},
-		"one more":               {many(batchFiles + 1), "512 1", 2},
+		"a full batch":           {many(batchFiles), "256", 1},
+		"one more":               {many(batchFiles + 1), "256 1", 2},
 		"full by its bytes":      {[]int64{batchBytes}, "1", 1},
 		"and one more":           {[]int64{batchBytes, 1}, "1 1", 2},
 		"too much for one":       {[]int64{3 << 20, 2 << 20}, "1+1", 2},
@@ -93,12 +93,12 @@ func TestDirectoriesShareABatch(t *testing.T) {
 	var q queue
 	nodes := []*node{{}, {}, {}}
 	for _, n := range nodes {
-		q.addFetch(nodeFiles{n: n, changes: filesOf(many(60)...)})
-		q.addSums(nodeFiles{n: n, changes: filesOf(many(60)...)})
+		q.addFetch(nodeFiles{n: n, changes: filesOf(many(100)...)})
+		q.addSums(nodeFiles{n: n, changes: filesOf(many(100)...)})
 		require.Equal(t, 2, n.open)
 	}
 	require.Equal(t, 2, q.pending(), "two are full")
-	require.Equal(t, "60+60+60 60+60+60", q.taken(1))
+	require.Equal(t, "100+100+100 100+100+100", q.taken(1))
 	q.addSums(nodeFiles{n: nodes[0], changes: filesOf(1)})
 	q.addFetch(nodeFiles{n: nodes[0], changes: filesOf(1)})
 	require.Zero(t, q.pending())

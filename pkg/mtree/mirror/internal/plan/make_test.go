@@ -239,16 +239,18 @@ func TestWhatNoDeleteSpares(t *testing.T) {
 		name    string
 		want    []mtree.Entry
 		options Options
-		spares  bool
+		spares  int64
 	}{
-		{"nothing is asked for", nil, Options{}, false},
-		{"an extra file", nil, Options{NoDelete: true}, true},
-		{"in the way of a link that is left out", []mtree.Entry{l}, Options{NoDelete: true, NoLinks: true}, true},
-		{"the source has it", []mtree.Entry{f}, Options{NoDelete: true}, false},
-		{"it was held before", nil, Options{NoDelete: true, WasHeld: wasHeld}, false},
-		{"it may be hidden", nil, Options{NoDelete: true, Hidden: HiddenAny}, false},
+		{"nothing is asked for", nil, Options{}, 0},
+		{"an extra file", nil, Options{NoDelete: true}, 1},
+		{"in the way of a link that is left out", []mtree.Entry{l}, Options{NoDelete: true, NoLinks: true}, 1},
+		{"the source has it", []mtree.Entry{f}, Options{NoDelete: true}, 0},
+		{"it was held before", nil, Options{NoDelete: true, WasHeld: wasHeld}, 0},
+		{"it may be hidden", nil, Options{NoDelete: true, Hidden: HiddenAny}, 0},
 	} {
 		got := Make([]mtree.Entry{f}, &mtree.Listing{Entries: c.want}, &c.options)
 		require.Equal(t, c.spares, got.Spared, c.name)
 	}
+	got := Make([]mtree.Entry{dir("d"), f}, &mtree.Listing{}, &Options{NoDelete: true})
+	require.Equal(t, int64(ManyInside+1), got.Spared)
 }

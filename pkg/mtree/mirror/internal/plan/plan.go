@@ -27,8 +27,11 @@ type Plan struct {
 	Hides   bool  // entries of the copy stay because the source may have them without listing them
 	Entries int64 // number of entries in the listing
 	Unseen  bool  // the copy has files that the source may have without listing them
-	Spared  bool  // entries of the copy stay for NoDelete alone
+	Spared  int64 // entries of the copy that stay for NoDelete alone; a directory counts as ManyInside
 }
+
+// ManyInside is how many entries a directory counts as that nobody looked into.
+const ManyInside = 1 << 20
 
 // Options are what a plan depends on, in addition to the two listings.
 type Options struct {
@@ -135,7 +138,12 @@ func (p *planner) addExtra(have *mtree.Entry) {
 // still there.
 func (p *planner) keeps(have *mtree.Entry) bool {
 	keeps := p.NoDelete && (p.WasHeld == nil || !p.WasHeld(mtree.JoinPath(p.Dir, have.Name))) // guard (without !p.WasHeld): TestMake
-	p.Spared = p.Spared || keeps                                                              // guard: TestWhatNoDeleteSpares
+	switch {
+	case keeps && have.Kind == mtree.Dir:
+		p.Spared += ManyInside // guard: TestWhatNoDeleteSpares
+	case keeps:
+		p.Spared++ // guard: TestWhatNoDeleteSpares
+	}
 	return keeps
 }
 

@@ -67,9 +67,11 @@ func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bo
 // keepsID reports whether the record keeps the id that it has, though the source has another
 // directory now: what NoDelete keeps there may be on a disk that is not mounted, and without NoDelete
 // only that id tells (isEmptied). The cost: each visit compares its files by their sums. Where
-// directories are listed, it is no bare mount point; nor is the root of a tree, which has an id.
+// directories are listed, or not few files, it is no bare mount point (hasFewFiles); nor is the root of a
+// tree, which has an id.
 func (env *Env) keepsID(t *Target, v *VisitResult) bool {
-	return v.Plan.Spared && isReplaced(v.Before, &v.Listing) &&
+	return v.Plan.Spared > 0 && isReplaced(v.Before, &v.Listing) &&
+		int64(len(v.Listing.Entries))*10 <= v.Plan.Spared && // guard: TestWhatADirectoryIsCompletedWith
 		!v.listsDir() && // guard: TestWhatADirectoryIsCompletedWith
 		(t.Path != "" || env.Root.TreePath != "/") // guard: TestTheRootOfATreeKeepsNoID
 }

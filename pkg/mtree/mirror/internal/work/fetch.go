@@ -155,8 +155,15 @@ func (f *fetching) leave() {
 	f.dir, f.tempDir = nil, nil
 }
 
+// leastAsked is the least size in bytes of a new file of which it is asked before it comes whether the
+// directory takes its name for that of another entry. Of smaller ones Place says so.
+const leastAsked = 64 << 10
+
 // put writes one file in the staging directory and moves it into place.
 func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted, f *source.File, h *FetchResult) error {
+	if c.Have == nil && c.Want.Size >= leastAsked && dir.Respelled(c.Want.Name) {
+		return replica.Local(disk.ErrCollides)
+	}
 	got, mode := &f.Got, env.fileMode(c)
 	temp, kept, err := env.tempFile(dir, t.Path, c, want, f, mode)
 	if err != nil {

@@ -154,6 +154,9 @@ func (f *LeavingFiles) sum(ctx context.Context, d *replica.Replica, path string)
 // agree, else by a copy. The first name is deleted with the others, if the guards
 // allow that.
 func (env *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
+	if dir.Respelled(c.Want.Name) {
+		return disk.ErrCollides
+	}
 	from, err := env.Replica.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return err

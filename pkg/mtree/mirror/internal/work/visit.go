@@ -299,7 +299,10 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	v.Known = v.knownBy(&o)
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	if env.keepsID(t, v) { // guard: TestWhatADirectoryIsCompletedWith
-		v.Record.ID, v.Plan.Unseen, v.Plan.Hides = v.Before.ID, true, true // as if a mount covered what stays
+		v.Record.ID, v.Plan.Hides = v.Before.ID, true // as if a mount covered what stays
+		if v.Known != (mtree.Stamp{}) {
+			v.Record.Now = v.Known
+		}
 	}
 	env.recordHidden(v)
 	if v.Listing.IsPart() {

@@ -13,7 +13,7 @@ import (
 // long as its directory stood still: a mirror that listed everything anew did not see it.
 func TestAPageIsKeptForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cache, key, p := NewCache(1<<20, new(atomic.Int64)), Key{Path: "d"}, &Page{}
+		cache, key, p := NewCache(1<<20, new(atomic.Int64)), Key{Path: "d"}, &Page{Key: Key{Path: "d"}}
 		cache.Put(key, Time{}, p)
 		<-time.After(keepFor)
 		require.Same(t, p, cache.Get(key, Time{}))

@@ -27,7 +27,7 @@ func (t *Tree) OpenDir(path string) (*disk.Dir, error) {
 
 // checkDir is inSubvolume for the directory d, which was opened at path.
 func (t *Tree) checkDir(path string, d *disk.Dir) error {
-	if t.subvolume == 0 {
+	if t.subvolume == 0 || t.Crosses() {
 		return nil
 	}
 	info, err := d.Self()

@@ -2,12 +2,8 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net/http"
-	"strconv"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -64,23 +60,6 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 		return err
 	})
 	return l, err
-}
-
-// pastCaches lets no cache answer that finds its answers by their URLs: the URL gets a key that serve
-// ignores, with another value each time. nginx's answers a request with no-cache, too, out of what it has.
-func (r *request) pastCaches() {
-	r.query += "&fresh=" + strconv.FormatUint(rand.Uint64(), 36)
-}
-
-// doDenied does what do does. A cache may keep for long that serve had no right to read something,
-// and what is denied does not leave its directory unfinished: so it asks again, past every cache.
-func (s *Source) doDenied(ctx context.Context, r request) (*http.Response, error) {
-	resp, err := s.do(ctx, r)
-	if errors.Is(err, source.ErrDenied) { // guard: TestARefusalOutOfACache
-		r.pastCaches()
-		resp, err = s.do(ctx, r)
-	}
-	return resp, err
 }
 
 // maxPart is the most of a part that is read, in bytes: 1,000 names with their attributes.
