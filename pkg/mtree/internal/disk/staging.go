@@ -31,6 +31,10 @@ type Staging struct {
 	// directory may: one that was told so (chattr +F), and what is made in that; not what is
 	// made here and moved there. See Place.
 	Folds bool
+
+	// Composes says that the file system takes two ways to compose a letter for one: ZFS with
+	// normalization.
+	Composes bool
 }
 
 // OpenStaging makes dir a Staging, which closes it, and removes what an earlier run left
@@ -113,6 +117,20 @@ func (s *Staging) HoldsLinks() bool {
 		return false
 	}
 	return true
+}
+
+// ComposesAlike reports whether the file system finds a name by another one that composes a letter
+// otherwise. Cost: openat, close, statx, unlinkat.
+func (s *Staging) ComposesAlike() bool {
+	name := s.Name()
+	fd, err := sys.Openat(s.dir.fd, name+"\u00e9", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return false
+	}
+	_ = sys.Close(fd)
+	_, err = s.dir.Stat(name + "e\u0301")
+	_ = s.dir.Unlink(name + "\u00e9")
+	return err == nil
 }
 
 // PartSize returns how many bytes Continue would find, 0 if there is no such file.

@@ -248,6 +248,7 @@ func (r *Replica) prepare(o *Options) (err error) {
 			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
 	}
 	r.Staging.Folds, r.NoLinks = inRoot.Folds(), !r.Staging.HoldsLinks()
+	r.Staging.Composes = r.Staging.ComposesAlike()
 	if r.Times, err = inRoot.TimeRange(); err != nil {
 		return err
 	}

@@ -74,10 +74,10 @@ func mayFail(call string) bool {
 	}
 	return slices.Contains(strings.Fields(map[string]string{
 		"mkdir":  "copy", // it is there
-		"open":   "status.json confirmed stamps unread state ..",
+		"open":   "status.json confirmed stamps unread state .. 2\u00e9",
 		"read":   "status.json stamps unread",
-		"statx":  ".gitignore .GITIGNORE probe lock status.json confirmed records copy state ..",
-		"utimes": "probe", "unlink": "probe 1", "chmod": "lock confirmed",
+		"statx":  ".gitignore .GITIGNORE probe lock status.json confirmed records copy state .. 2e\u0301",
+		"utimes": "probe", "unlink": "probe 1 2\u00e9", "chmod": "lock confirmed",
 	}[what]), name)
 }
 

@@ -104,7 +104,7 @@ func (env *Env) named(dir *disk.Dir, path string, l *mtree.Listing) (have []mtre
 			have = append(have, e)
 		}
 	}
-	ok, err := isSpelled(dir, all)
+	ok, err := isSpelled(dir, all, env.Replica.Staging != nil && env.Replica.Staging.Composes)
 	if err != nil {
 		return nil, err
 	}

@@ -292,6 +292,7 @@ func TestADiskThatFailsAPart(t *testing.T) {
 	for _, call := range []string{"statx f", "statx F", "list d"} {
 		b := newBench(t, 0, "f \u00e9")
 		b.tells("f \u00e9")
+		b.env.Replica.Staging.Composes = true
 		b.Refuse(call, unix.EIO, 1)
 		v := b.try(Target{Path: "d", Listed: now})
 		require.ErrorIs(t, v.Err, unix.EIO, call)
@@ -333,6 +334,8 @@ func TestAPartInAnotherSpelling(t *testing.T) {
 		b := newBench(t, 0, c.has)
 		b.tells(c.gone)
 		t.Cleanup(sys.Simulate(c.kernel(b)))
+		b.env.Replica.Staging.Composes = b.env.Replica.Staging.ComposesAlike()
+		require.Equal(t, strings.HasPrefix(name, "composed"), b.env.Replica.Staging.Composes)
 		v := b.visit()
 		require.Equal(t, c.whole, b.wholes() == 1, name)
 		require.Equal(t, c.goes, v.goes(), name)

@@ -1,7 +1,9 @@
 package work
 
 import (
+	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"tidemark/pkg/mtree/internal/disk"
 )
@@ -17,17 +19,18 @@ type shown struct {
 	node disk.Node
 }
 
-// isSpelled reports whether a directory has all these entries under exactly these names. A name of
-// ASCII has other spellings in another case only, and one such name tells whether the directory
-// takes them for it. Other names are looked for. Cost: a statx; a scan if there are other names.
-func isSpelled(dir *disk.Dir, all []shown) (bool, error) {
+// isSpelled reports whether a directory has all these entries under exactly these names. One name tells
+// whether the directory takes another case of it for the same. Where letters may be composed in two ways
+// (disk.Staging.Composes), names of other characters than ASCII's are looked for. Cost: a statx, and there
+// a scan.
+func isSpelled(dir *disk.Dir, all []shown, composes bool) (bool, error) {
 	var others []string
 	asked := false
 	for _, f := range all {
-		switch spelled, ascii := otherCase(f.name); {
-		case !ascii:
+		if composes && !isASCII(f.name) { // guard: TestAPartInAnotherSpelling
 			others = append(others, f.name)
-		case spelled != f.name && !asked:
+		}
+		if spelled := otherCase(f.name); spelled != f.name && !asked {
 			asked = true
 			info, err := dir.Stat(spelled)
 			if err == nil && info.Node == f.node { // guard: TestAPartInAnotherSpelling
@@ -41,20 +44,20 @@ func isSpelled(dir *disk.Dir, all []shown) (bool, error) {
 	return dir.HasNames(others) // guard (returns true, nil): TestAPartInAnotherSpelling
 }
 
+func isASCII(name string) bool {
+	return strings.IndexFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+}
+
 // otherCase returns a name with the case of its first letter changed, or as it is if it has none.
-// ascii is false if it has other characters than those of ASCII: then it is returned as it is.
-func otherCase(name string) (spelled string, ascii bool) {
-	at := -1
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c > unicode.MaxASCII:
-			return name, false
-		case at < 0 && (c|0x20 >= 'a' && c|0x20 <= 'z'):
-			at = i
+func otherCase(name string) string {
+	for at, r := range name {
+		other := unicode.ToUpper(r)
+		if other == r {
+			other = unicode.ToLower(r)
+		}
+		if other != r && r != utf8.RuneError {
+			return name[:at] + string(other) + name[at+utf8.RuneLen(r):]
 		}
 	}
-	if at < 0 {
-		return name, true
-	}
-	return name[:at] + string(name[at]^0x20) + name[at+1:], true
+	return name
 }
