@@ -89,6 +89,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	} else {
 		w.ownWrites = ownwrites.New(w.ownWritesLog, nil, now)
 	}
+	w.ownWrites.Device = w.inode.Node.Dev
 	w.followMounts(id)
 	w.tree.BeginRun(id.LastFloor(w.inode.MTime, now))
 	if err := w.listen(); err != nil { // first: a start that fails here must not raise the epoch

@@ -66,8 +66,10 @@ func (w write) shows(info disk.Info) bool {
 // audit has judged. The last is proof only once that audit is done: until then
 // directories below may not be stamped yet.
 type Memory struct {
+	Device uint64 // of the root, if other file systems count as well; set before use
+
 	mu     sys.Mutex
-	young  map[uint64]write // by inode: put since the last Take
+	young  map[uint64]write // by key: put since the last Take
 	taken  map[uint64]write // put before the last Take
 	recent map[uint64]write
 	older  map[uint64]write
@@ -102,22 +104,32 @@ func (m *Memory) Unlock() { m.mu.Unlock() }
 func (m *Memory) Put(info disk.Info, at Place, p Proof, heard bool) {
 	have := writeOf(info, at, p)
 	if p == Proven || !heard { // guard (without !heard): TestWhichTakeProves
-		m.keep(info.Node.Ino, have)
+		m.keep(m.key(info.Node), have)
 		return
 	}
-	m.young[info.Node.Ino] = have
+	m.young[m.key(info.Node)] = have
+}
+
+// key returns under what the writes of a directory are kept: its inode, and where it is on another
+// file system than the root, mixed with that. The roots of two ext4 have one inode number, and
+// where one is mounted in the other, each batch wrote both.
+func (m *Memory) key(n disk.Node) uint64 {
+	if m.Device == 0 || n.Dev == m.Device { // guard: TestOwnWritesOfTwoFileSystems
+		return n.Ino
+	}
+	return n.Ino ^ n.Dev*0x9e3779b97f4a7c15
 }
 
 // keep moves a write to the recent ones, and to the log if it is proven.
-func (m *Memory) keep(inode uint64, have write) {
-	m.recent[inode] = have
+func (m *Memory) keep(key uint64, have write) {
+	m.recent[key] = have
 	if have.proof != Proven { // guard: TestProofWaitsForTheAudit
 		return
 	}
 	if len(m.unsent) >= 2*size {
 		m.unsent = append(m.unsent[:0], m.unsent[size:]...) // guard: TestOwnWritesAge
 	}
-	m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime, Place: uint64(have.place)})
+	m.unsent = append(m.unsent, state.OwnWrite{Inode: key, MTime: have.mtime, CTime: have.ctime, Place: uint64(have.place)})
 }
 
 // BeginTake says that a Take begins now, after everything that was put so far.
@@ -220,7 +232,7 @@ func (m *Memory) ProofOf(info disk.Info, at Place) Proof {
 // find returns the write that the directory still shows.
 func (m *Memory) find(info disk.Info) (have write, ok bool) {
 	for _, written := range []map[uint64]write{m.young, m.taken, m.recent, m.older} {
-		if have, ok = written[info.Node.Ino]; ok && have.shows(info) {
+		if have, ok = written[m.key(info.Node)]; ok && have.shows(info) {
 			return have, true
 		}
 	}

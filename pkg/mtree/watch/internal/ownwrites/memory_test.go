@@ -264,6 +264,24 @@ func TestOwnWritesAge(t *testing.T) {
 	require.Less(t, l.Unsaved(), 2*ownwrites.Size+1)
 }
 
+// A file system is mounted in another one, and the roots of both have one inode number. Each write of
+// one was taken for the last one of the other, so both were stamped for ever.
+func TestOwnWritesOfTwoFileSystems(t *testing.T) {
+	l := ownwrites.New(nil, nil, at(0))
+	l.Device = 1
+	outer := disk.Info{Node: disk.Node{Dev: 1, Ino: 2}, MTime: at(5), CTime: at(6)}
+	inner := disk.Info{Node: disk.Node{Dev: 7, Ino: 2}, MTime: at(7), CTime: at(8)}
+	other := disk.Info{Node: disk.Node{Dev: 8, Ino: 2}, MTime: at(9), CTime: at(9)}
+	for _, info := range []disk.Info{outer, inner, other} {
+		l.Put(info, 0, ownwrites.Proven, false)
+	}
+	for _, info := range []disk.Info{outer, inner, other} {
+		require.True(t, l.Shows(info), info.Node)
+		info.Node.Ino++
+		require.False(t, l.Shows(info), info.Node)
+	}
+}
+
 // Where nothing was proven, nothing is written: an idle tree sees no writes.
 func TestSaveOfNothing(t *testing.T) {
 	require.NoError(t, ownwrites.New(nil, nil, at(0)).Save())
