@@ -21,11 +21,11 @@ func TestWhatMayChange(t *testing.T) {
 	v.Plan.MakeDirs, v.Plan.MakeLinks = changes(mtree.Dir, "made"), changes(mtree.Symlink, "link")
 	v.Plan.Fetch, v.Plan.Check, v.Plan.SetModes = changes(mtree.File, "f"), changes(mtree.File, "g"), changes(mtree.File, "mode")
 	v.Plan.Extra = []*mtree.Entry{{Kind: mtree.File, Name: "extra"}}
-	var w news
-	w.addVisit(v)
-	w.addDeletions([]replica.Deletion{{Path: "a/old", Kind: mtree.Dir}})
-	require.Equal(t, []string{"made/", "link", "f", "g", "mode", "below/", "extra", "old/"}, w.names)
-	require.False(t, w.isEmpty())
+	n := &node{}
+	n.news.addVisit(v)
+	new(pass).addDeletions(n, []replica.Deletion{{Path: "a/old", Kind: mtree.Dir}})
+	require.Equal(t, []string{"made/", "link", "f", "g", "mode", "below/", "extra", "old/"}, n.news.names)
+	require.False(t, n.news.isEmpty())
 }
 
 // Too many names are dropped, and with them all that follow.

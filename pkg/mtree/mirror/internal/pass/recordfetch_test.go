@@ -53,6 +53,7 @@ func TestWhatFollowsFromAFetch(t *testing.T) {
 			if c.h.Err != nil {
 				c.h = work.FetchResult{} // nothing of it counts
 			}
+			require.Equal(t, c.h.Names, n.news.names, "what arrived is told")
 			require.Equal(t, int64(len(c.h.Names)), p.result.Fetched)
 			require.Equal(t, int64(len(c.h.Names)), r.options.Counters.Files.Load()-files)
 			require.Equal(t, c.h.Bytes, p.result.Bytes)

@@ -165,9 +165,21 @@ func TestWhatADirectoryIsCompletedWith(t *testing.T) {
 		"another directory, with directories": {set: func(b *bench) {
 			b.listing.ID = theirs
 			b.env.NoDelete = true
-			b.make("d", "old")
+			b.make("d", "old/")
 			b.list(dir("new"))
 		}, want: with(func(r *records.Record) { r.ID = theirs })},
+		"another directory, and ten times as much stays": {set: func(b *bench) {
+			b.listing.ID = theirs
+			b.env.NoDelete = true
+			b.make("d", "0 1 2 3 4 5 6 7 8 9")
+		}, want: with(func(r *records.Record) { r.Now, r.Fingerprint = never, "!" })},
+		"another directory, empty, of a whole tree": {set: func(b *bench) {
+			b.listing.ID, b.listing.Entries = theirs, nil
+			b.env.NoDelete, b.env.Root.TreePath = true, "/"
+		}, want: with(func(r *records.Record) { r.Now, r.Fingerprint = never, "!" })},
+		"another directory, empty, and all goes": {set: func(b *bench) { b.listing.ID, b.listing.Entries = theirs, nil },
+			want: with(func(r *records.Record) { r.ID = theirs })},
+		"the same directory, empty, and what stays": {set: func(b *bench) { b.listing.Entries, b.env.NoDelete = nil, true }, want: listed},
 		"the same directory, and what stays": {set: func(b *bench) {
 			b.env.NoDelete = true
 			b.make("d", "old")
