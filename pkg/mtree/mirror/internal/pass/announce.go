@@ -25,7 +25,7 @@ func (p *pass) mayAnnounce(root *node) bool {
 // whether there is something.
 func (p *pass) noteNews(n *node, v *work.VisitResult) {
 	before := n.before.Stamp
-	if !n.had || n.before.IsUnfinished() {
+	if n.before.IsUnfinished() {
 		before = mtree.Stamp{}
 	}
 	n.news.isGiven = p.env.Replica.Recall(n.Path, before)
@@ -59,7 +59,7 @@ func (p *pass) announce(ready []*node) {
 
 // isNews reports whether n is about to get another stamp, or the same again.
 func (n *node) isNews() bool {
-	return !n.had || !n.intact || n.changed || n.begun || n.Record.Stamp != n.before.Stamp
+	return !n.intact || n.changed || n.begun || n.Record.Stamp != n.before.Stamp
 }
 
 // line returns the line of n. Nothing is known below a directory that is new here, or that
@@ -67,7 +67,7 @@ func (n *node) isNews() bool {
 // of one of which the pass sets who may read it: see docs/decisions.md, a name that is gone.
 func (n *node) line() journal.Line {
 	switch {
-	case n.Fresh || !n.had || !n.intact: // guard: TestLinesOfACopy
+	case n.Fresh || !n.intact: // guard: TestLinesOfACopy
 		return journal.Line{Path: n.Path, Unknown: true, Below: true}
 	case !n.news.isGiven || n.news.many || n.Doubts != 0 || n.set: // guard: TestLinesOfACopy
 		return journal.Line{Path: n.Path, Unknown: true}

@@ -18,6 +18,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
 )
 
 // view reads the journal of the copy, as serve does.
@@ -123,6 +124,102 @@ func TestLinesOfACopy(t *testing.T) {
 		r.write("c/i")
 		r.complete()
 		require.Equal(t, []string{"/c i", "/ c/"}, r.lines(root.Stamp))
+	})
+}
+
+// Which passes announce their stamps: those of which it is known with which stamp the copy was
+// complete before, and whose stamps say something.
+func TestWhichPassesAnnounce(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(p *pass, root *node)
+		want bool
+	}{
+		"complete before":    {set: func(*pass, *node) {}, want: true},
+		"no record":          {set: func(_ *pass, root *node) { root.had = false }},
+		"unfinished":         {set: func(_ *pass, root *node) { root.before.Stamp = mtree.MinStamp.Add(7) }},
+		"another root":       {set: func(_ *pass, root *node) { root.Doubts = replica.DoubtBytes }},
+		"a full walk":        {set: func(p *pass, _ *node) { p.full = true }},
+		"a dry run":          {set: func(p *pass, _ *node) { p.env.DryRun = true }},
+		"stamps say nothing": {set: func(p *pass, _ *node) { p.env.Root.State = wire.Unwatched }},
+	} {
+		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
+			p := r.begun()
+			root := p.ready[0]
+			c.set(p, root)
+			require.Equal(t, c.want, p.mayAnnounce(root))
+			require.Equal(t, root.before.Stamp, p.floor)
+		})
+	}
+}
+
+// Which directories have a line, and what it says: names if nothing else can have changed since the
+// directory got the stamp that it has.
+func TestTheLineOfADirectory(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(n *node)
+		line string
+	}{
+		"as it was":              {set: func(*node) {}},
+		"another stamp":          {set: func(n *node) { n.Record.Stamp = later }, line: "/a f"},
+		"something changed":      {set: func(n *node) { n.changed = true }, line: "/a f"},
+		"begun":                  {set: func(n *node) { n.begun = true }, line: "/a f"},
+		"touched":                {set: func(n *node) { n.intact = false }, line: "/a **"},
+		"made by the pass":       {set: func(n *node) { n.begun, n.Fresh = true, true }, line: "/a **"},
+		"readers may lack more":  {set: func(n *node) { n.begun, n.news.isGiven = true, false }, line: "/a *"},
+		"too many names":         {set: func(n *node) { n.begun, n.news.many = true, true }, line: "/a *"},
+		"another directory":      {set: func(n *node) { n.begun, n.Doubts = true, replica.DoubtBytes }, line: "/a *"},
+		"who may read it is set": {set: func(n *node) { n.begun, n.set = true, true }, line: "/a *"},
+		"it gets no stamp":       {set: func(n *node) { n.begun, n.blocked = true, true }},
+	} {
+		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
+			p := r.begun("a")
+			p.announces, p.floor = true, p.ready[1].before.Stamp
+			for _, n := range p.ready {
+				n.Record, n.intact, n.news = n.before, true, news{isGiven: true, names: []string{"f"}}
+			}
+			c.set(p.ready[0])
+			p.ready[1].begun = true
+			p.announce(p.ready)
+			require.Equal(t, strings.TrimPrefix(c.line+"; / f", "; "), strings.Join(r.lines(p.floor), "; "))
+		})
+	}
+}
+
+// A full walk that finds nothing new leaves what is known of a directory as it is.
+func TestAWalkWithoutNews(t *testing.T) {
+	for name, want := range map[string]string{"known": "/a f", "a mirror that starts": "/a *"} {
+		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
+			for range 2 {
+				r.write("a/f")
+				r.complete()
+			}
+			if name != "known" {
+				r.replica.Close()
+				r.open(replica.Options{})
+			}
+			r.full()
+			root, _ := r.record("")
+			r.write("a/f")
+			r.complete()
+			require.Equal(t, want, r.lines(root.Stamp)[0])
+		})
+	}
+}
+
+// Readers may have a directory that an earlier mirror began with any stamp: no names are told of it
+// until it got two stamps.
+func TestADirectoryThatAnEarlierMirrorBegan(t *testing.T) {
+	simulate(t, "", "a/f", func(t *testing.T, r *rig) {
+		require.NoError(t, r.replica.MarkUnfinished("a"))
+		r.replica.Close()
+		r.open(replica.Options{})
+		r.complete()
+		for _, want := range []string{"/a *", "/a f"} {
+			root, _ := r.record("")
+			r.write("a/f")
+			r.complete()
+			require.Equal(t, want, r.lines(root.Stamp)[0])
+		}
 	})
 }
 

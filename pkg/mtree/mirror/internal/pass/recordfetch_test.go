@@ -26,6 +26,7 @@ func TestWhatFollowsFromAFetch(t *testing.T) {
 		"nothing":          {},
 		"files":            {h: work.FetchResult{Names: []string{"f", "g"}, Bytes: 5}, touched: "a:f,g", changed: true},
 		"a whole one":      {h: work.FetchResult{Names: []string{"f"}, Replaced: true}, touched: "a:f :", changed: true},
+		"confirmed":        {h: work.FetchResult{Told: &mtree.Listing{Stamp: later}}},
 		"moved":            {h: work.FetchResult{Moved: 1}, incomplete: true},
 		"gone":             {h: work.FetchResult{Gone: 1}, incomplete: true},
 		"kept as read":     {h: work.FetchResult{Unsettled: 1}, incomplete: true},
@@ -36,7 +37,10 @@ func TestWhatFollowsFromAFetch(t *testing.T) {
 			p := r.begun("a")
 			n := p.ready[0]
 			files, bytes := r.options.Counters.Files.Load(), r.options.Counters.Bytes.Load()
+			told := map[*mtree.Listing]bool{}
+			r.options.Listed = func(l *mtree.Listing, _ bool) error { told[l] = true; return nil }
 			p.recordFetch(n, &c.h)
+			require.Equal(t, c.h.Told != nil, told[c.h.Told], "the stamp that confirmed a file is noted")
 			var touched []string
 			for _, t := range p.touched {
 				touched = append(touched, t.path+":"+strings.Join(t.names, ","))
@@ -49,6 +53,7 @@ func TestWhatFollowsFromAFetch(t *testing.T) {
 			if c.h.Err != nil {
 				c.h = work.FetchResult{} // nothing of it counts
 			}
+			require.Equal(t, c.h.Names, n.news.names, "what arrived is told")
 			require.Equal(t, int64(len(c.h.Names)), p.result.Fetched)
 			require.Equal(t, int64(len(c.h.Names)), r.options.Counters.Files.Load()-files)
 			require.Equal(t, c.h.Bytes, p.result.Bytes)

@@ -224,6 +224,32 @@ func TestThatDeletionsWaitIsToldOnce(t *testing.T) {
 	})
 }
 
+// A root from before the one that the pass began with is not completed. What a part says to be gone is
+// remembered: a whole listing shows itself what the root has.
+func TestTheVisitOfTheRoot(t *testing.T) {
+	for name, c := range map[string]struct {
+		part    []mtree.Span
+		earlier bool
+		gone    []string
+	}{
+		"a whole listing": {},
+		"an earlier one":  {earlier: true},
+		"a part":          {part: []mtree.Span{{}}, gone: []string{"old"}},
+	} {
+		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
+			p := r.begun()
+			v := &work.VisitResult{}
+			v.Plan.Extra = []*mtree.Entry{{Name: "old"}}
+			if v.Listing.Part, v.Listing.Stamp = c.part, p.env.Root.Stamp; c.earlier {
+				v.Listing.Stamp = v.Listing.Stamp.Add(-1)
+			}
+			p.recordVisit(p.ready[0], v)
+			require.Equal(t, c.earlier, p.ready[0].blocked)
+			require.Equal(t, c.gone, p.guard.goneRoot)
+		})
+	}
+}
+
 // What a visit left out is counted, and told; some warnings come once for all passes.
 func TestWhatVisitsReport(t *testing.T) {
 	entries := func(n int, has mtree.Attrs) (all []*mtree.Entry) {

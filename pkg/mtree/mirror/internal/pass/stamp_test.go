@@ -57,6 +57,30 @@ func TestWhatAStampWrites(t *testing.T) {
 	}
 }
 
+// When a directory was listed whole is remembered where its record does not say so; neither a part,
+// nor a directory that was complete already, changes that.
+func TestWhatIsRememberedOfAWholeListing(t *testing.T) {
+	was := later.Add(-time.Hour)
+	for name, c := range map[string]struct {
+		set  func(n *node)
+		want mtree.Stamp
+	}{
+		"its record keeps an older time": {set: func(n *node) { n.now = later }, want: later},
+		"its record says it":             {set: func(n *node) { n.now, n.Record.Now = later, later }},
+		"by a part":                      {set: func(n *node) { n.now, n.part = later, true }, want: was},
+		"it was complete already":        {set: func(*node) {}, want: was},
+	} {
+		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
+			p := r.begun("a")
+			n := p.ready[0]
+			r.env.Wholes.Note("a", was, true)
+			c.set(n)
+			require.NoError(t, p.stamp(n))
+			require.Equal(t, c.want, r.env.Wholes.At("a"))
+		})
+	}
+}
+
 // A directory that was made writable gets its listed mode back, with its stamp; one whose mode
 // is not listed keeps its own.
 func TestADirectoryGetsItsModeBack(t *testing.T) {

@@ -227,6 +227,8 @@ func TestUnseen(t *testing.T) {
 			got := Make([]mtree.Entry{e}, &mtree.Listing{Hidden: excluded, Excluded: excluded}, &Options{NoDelete: true})
 			require.Equal(t, excluded > 0 && e.Kind == mtree.File, got.Unseen, "%d %v", excluded, e.Kind)
 		}
+		got := Make([]mtree.Entry{file("a"), dir("b")}, &mtree.Listing{Hidden: excluded, Excluded: excluded}, &Options{NoDelete: true})
+		require.Equal(t, excluded > 0, got.Unseen, "a file, and then a directory")
 	}
 }
 
@@ -253,4 +255,6 @@ func TestWhatNoDeleteSpares(t *testing.T) {
 	}
 	got := Make([]mtree.Entry{dir("d"), f}, &mtree.Listing{}, &Options{NoDelete: true})
 	require.Equal(t, int64(ManyInside+1), got.Spared)
+	got = Make([]mtree.Entry{dir("d")}, &mtree.Listing{}, &Options{})
+	require.Zero(t, got.Spared, "a directory goes, too")
 }

@@ -141,6 +141,12 @@ func (b *bench) forget() {
 	require.NoError(b.t, b.Kernel.Fremovexattr(dir.FD(), records.XattrName))
 }
 
+// complete publishes that the copy is complete.
+func (b *bench) complete() {
+	b.t.Helper()
+	require.NoError(b.t, b.env.Replica.Publish(&replica.Outcome{Complete: true, SourceState: wire.Watched}))
+}
+
 // recorded returns the record of a directory.
 func (b *bench) recorded(path string) records.Record {
 	b.t.Helper()

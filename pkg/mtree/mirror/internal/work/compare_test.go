@@ -20,20 +20,25 @@ import (
 // nothing. Of two copies behind one address both were unfinished, and complete last with the same
 // root: what came from the one was deleted because the other did not have it yet.
 func TestWhichListingIsOlder(t *testing.T) {
+	olderStamp := func(v *VisitResult) { v.Listing.Stamp = before.Add(-1) }
 	for name, c := range map[string]struct {
 		set               func(v *VisitResult)
 		other             bool
 		copy              bool // the source is one, and not complete
+		root              func(root *source.Root)
 		older, back, past bool
 	}{
 		"later":                      {set: func(*VisitResult) {}},
 		"the same":                   {set: func(v *VisitResult) { v.Listing.Stamp, v.Listing.Now = before, before }},
-		"an older stamp":             {set: func(v *VisitResult) { v.Listing.Stamp = before.Add(-1) }, older: true, back: true},
-		"so, of an unfinished copy":  {set: func(v *VisitResult) { v.Listing.Stamp = before.Add(-1) }, copy: true, older: true, back: true, past: true},
+		"an older stamp":             {set: olderStamp, older: true, back: true},
+		"so, of an unfinished copy":  {set: olderStamp, copy: true, older: true, back: true, past: true},
+		"so, of a complete copy":     {set: olderStamp, copy: true, root: func(root *source.Root) { root.Hot = false }, older: true, back: true},
+		"so, of a hot tree":          {set: olderStamp, copy: true, root: func(root *source.Root) { root.Upstreams = "" }, older: true, back: true},
+		"so, stamps say nothing":     {set: olderStamp, copy: true, root: func(root *source.Root) { root.State = wire.Unwatched }, older: true, back: true},
 		"so, in a full walk":         {set: func(v *VisitResult) { v.Listing.Stamp, v.Doubts = before.Add(-1), replica.DoubtBelow }, copy: true, older: true, back: true},
 		"so, and unfinished itself":  {set: func(v *VisitResult) { v.Listing.Stamp, v.Listing.Hot = before.Add(-1), true }, copy: true, older: true, back: true},
 		"later, of such a copy":      {set: func(*VisitResult) {}, copy: true},
-		"so, of another server":      {set: func(v *VisitResult) { v.Listing.Stamp = before.Add(-1) }, other: true},
+		"so, of another server":      {set: olderStamp, other: true},
 		"read before":                {set: func(v *VisitResult) { v.Listing.Now = before.Add(-1) }, older: true, back: true, past: true},
 		"read before, of this stamp": {set: func(v *VisitResult) { v.Listing.Stamp, v.Listing.Now = before, before.Add(-1) }, older: true, back: true},
 		"it does not say when":       {set: func(v *VisitResult) { v.Listing.Now, v.Listing.HasNow = mtree.Stamp{}, false }},
@@ -42,6 +47,10 @@ func TestWhichListingIsOlder(t *testing.T) {
 			v.Had, v.Before = false, records.Record{}
 			v.Listing.Stamp, v.Listing.Now = mtree.Unix(-5, 0), mtree.Unix(-5, 0)
 		}},
+		"no record, of such a copy": {set: func(v *VisitResult) {
+			v.Had, v.Before = false, records.Record{}
+			v.Listing.Stamp = mtree.Unix(-5, 0)
+		}, copy: true},
 		"unfinished":                  {set: func(v *VisitResult) { v.Before.Stamp = mtree.MinStamp.Add(7) }},
 		"unfinished, read before":     {set: func(v *VisitResult) { v.Before.Stamp, v.Listing.Now = mtree.MinStamp.Add(7), before.Add(-1) }, older: true, back: true, past: true},
 		"another clock":               {set: func(v *VisitResult) { v.Doubts = replica.DoubtClock }, back: true},
@@ -55,6 +64,9 @@ func TestWhichListingIsOlder(t *testing.T) {
 		b := newBench(t, 0, "")
 		if b.env.Root.OtherServer = c.other; c.copy {
 			b.env.Root.Upstreams, b.env.Root.Hot = "host", true
+		}
+		if c.root != nil {
+			c.root(b.env.Root)
 		}
 		v := &VisitResult{Before: records.Record{Stamp: before, Now: before, ID: ours}, Had: true}
 		v.Listing = mtree.Listing{Stamp: now, Now: now, HasNow: true}
@@ -102,6 +114,7 @@ func TestWhichFilesAreCompared(t *testing.T) {
 		"touched long before":     {set: func(b *bench) { b.touched("f", before.Add(-11*time.Second)) }},
 		"no time was recorded":    {set: func(b *bench) { b.record(records.Record{Stamp: before, ID: ours}); b.touched("f", before) }},
 		"nothing was recorded":    {set: func(b *bench) { b.forget(); b.touched("f", before) }},
+		"the record was lost":     {set: func(b *bench) { b.complete(); b.forget() }, checks: true, bytes: true},
 		"compared since":          {set: func(b *bench) { verify(b, before) }},
 		"power lost":              {set: func(b *bench) { b.touched("f", before.Add(-3*minute)) }, doubts: replica.DoubtRecent, checks: true},
 		"power lost, compared":    {set: func(b *bench) { verify(b, before) }, doubts: replica.DoubtRecent, checks: true},
@@ -152,9 +165,21 @@ func TestWhatADirectoryIsCompletedWith(t *testing.T) {
 		"another directory, with directories": {set: func(b *bench) {
 			b.listing.ID = theirs
 			b.env.NoDelete = true
-			b.make("d", "old")
+			b.make("d", "old/")
 			b.list(dir("new"))
 		}, want: with(func(r *records.Record) { r.ID = theirs })},
+		"another directory, and ten times as much stays": {set: func(b *bench) {
+			b.listing.ID = theirs
+			b.env.NoDelete = true
+			b.make("d", "0 1 2 3 4 5 6 7 8 9")
+		}, want: with(func(r *records.Record) { r.Now, r.Fingerprint = never, "!" })},
+		"another directory, empty, of a whole tree": {set: func(b *bench) {
+			b.listing.ID, b.listing.Entries = theirs, nil
+			b.env.NoDelete, b.env.Root.TreePath = true, "/"
+		}, want: with(func(r *records.Record) { r.Now, r.Fingerprint = never, "!" })},
+		"another directory, empty, and all goes": {set: func(b *bench) { b.listing.ID, b.listing.Entries = theirs, nil },
+			want: with(func(r *records.Record) { r.ID = theirs })},
+		"the same directory, empty, and what stays": {set: func(b *bench) { b.listing.Entries, b.env.NoDelete = nil, true }, want: listed},
 		"the same directory, and what stays": {set: func(b *bench) {
 			b.env.NoDelete = true
 			b.make("d", "old")

@@ -58,6 +58,8 @@ func TestWhatTheRootKeeps(t *testing.T) {
 		"all go":                         {paths: "f", goes: []string{"d", "f"}},
 		"one stays":                      {paths: "f", goes: []string{"f"}, keeps: true},
 		"lost+found stays":               {paths: "lost+found/", goes: []string{"d"}},
+		"lost+found, and one stays":      {paths: "lost+found/ z", goes: []string{"d"}, keeps: true},
+		"one stays before lost+found":    {paths: "a lost+found/", goes: []string{"d"}, keeps: true},
 		"a file of that name":            {paths: "lost+found", goes: []string{"d"}, keeps: true},
 		"the source has it, too":         {paths: "lost+found/", goes: []string{"d"}, listed: "lost+found", keeps: true},
 		"what is excluded stays":         {paths: "mine", goes: []string{"d"}, exclude: "mine"},
@@ -82,9 +84,35 @@ func TestWhatTheRootKeeps(t *testing.T) {
 		b.Made("")
 		require.Equal(t, c.keeps, b.env.RootKeeps(t.Context(), goes), name)
 		require.Zero(t, b.Made("statx"))
+		require.Empty(t, b.asked)
 		restore := sys.Simulate(untyped{b.Kernel})
 		require.Equal(t, c.keeps, b.env.RootKeeps(t.Context(), goes), name)
 		restore()
+	}
+}
+
+// A part of the root does not say whether the source has a lost+found: if nothing else stays, it is
+// asked.
+func TestWhatTheRootKeepsByAPart(t *testing.T) {
+	for name, c := range map[string]struct {
+		paths string
+		set   func(b *bench)
+		asked int
+		keeps bool
+	}{
+		"the source has it":      {paths: "lost+found/", set: func(b *bench) { b.list(dir("lost+found")) }, asked: 1, keeps: true},
+		"the source has it not":  {paths: "lost+found/", set: func(*bench) {}, asked: 1},
+		"the source is away":     {paths: "lost+found/", set: func(b *bench) { b.err = errAway }, asked: 1},
+		"it became another tree": {paths: "lost+found/", set: func(b *bench) { b.list(dir("lost+found")); b.listing.Tree.Epoch = 6 }, asked: 1},
+		"another one stays":      {paths: "lost+found/ z", set: func(*bench) {}, keeps: true},
+		"there is none":          {set: func(*bench) {}},
+	} {
+		b := newBench(t, 0, "")
+		b.make("", c.paths)
+		b.env.Root.Listing.Part = []mtree.Span{{}}
+		c.set(b)
+		require.Equal(t, c.keeps, b.env.RootKeeps(t.Context(), map[string]bool{"d": true}), name)
+		require.Len(t, b.asked, c.asked, name)
 	}
 }
 

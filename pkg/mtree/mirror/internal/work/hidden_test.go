@@ -110,6 +110,7 @@ func TestWhatIsRecordedOfWhatIsLeftOut(t *testing.T) {
 		"kept, of another copy":             {had: true, doubts: replica.DoubtHidden, kept: kept, want: unknown},
 		"to be deleted":                     {had: true, before: was, extra: kept, want: counted},
 		"to be deleted, by other options":   {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, extra: kept, want: counted, begun: unknown},
+		"by other options, nothing goes":    {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, want: counted},
 		"to be deleted, of another copy":    {had: true, doubts: replica.DoubtHidden, extra: kept, want: counted, begun: unknown},
 		"to be deleted, without a record":   {extra: kept, want: counted, begun: unknown},
 	} {

@@ -228,6 +228,7 @@ func TestAPartDeletesNothingThatIsExcluded(t *testing.T) {
 	v := b.visit()
 	require.Equal(t, "", v.goes())
 	require.Equal(t, int64(1), v.Stays)
+	require.Equal(t, "!", v.Record.Fingerprint, "the record says that it has more than the listing")
 
 	b = newBench(t, 0, "")
 	b.make("", "f lost+found/")
@@ -256,6 +257,30 @@ func TestARootThatNeedsTheWhole(t *testing.T) {
 	require.NoError(t, v.Err)
 	require.Equal(t, []string{" " + source.Fresh.String()}, b.asked)
 	require.Equal(t, "f g", v.goes())
+}
+
+// The whole listing of the root may come out of a cache, from before the part that told of it: it
+// is one of the past.
+func TestAnEarlierRootThanItsPart(t *testing.T) {
+	b := newBench(t, 0, "")
+	b.make("", "f g")
+	root := *b.env.Root
+	root.Listing, b.part = *b.tells("f"), nil
+	b.list(dir("d"))
+	b.listing.Stamp = now.Add(-1)
+	require.ErrorIs(t, b.env.Visit(t.Context(), Target{}, &root).Err, ErrPast)
+}
+
+// Nothing is left of the visit by a part that did not suffice.
+func TestTheWholeAfterAPart(t *testing.T) {
+	b := newBench(t, 0, "f")
+	out := entry(mtree.Symlink, "l")
+	out.Link = "/"
+	b.list(dir("e"), out)
+	b.tells("", dir("e"), out)
+	v := b.visit()
+	require.Equal(t, 1, b.wholes())
+	require.Equal(t, "e", namesOf(v.Below))
 }
 
 // A source that tells a part where the whole was asked for gives no listing.

@@ -50,6 +50,7 @@ func TestDirectoriesThatAreNotSeen(t *testing.T) {
 		all := []string{"seen", "extra/below", "extra", "extra/bare/below", "extra/tree", "mine"}
 		for _, path := range all {
 			b.recordAt("d/"+path, records.Record{Stamp: before, Now: before, ID: ours})
+			b.env.Wholes.Note("d/"+path, now, true)
 		}
 		b.recordAt("d/done", records.Record{Stamp: before, Now: never})
 		b.list(gone("extra"), gone("mine"), gone("done"))
@@ -61,6 +62,7 @@ func TestDirectoriesThatAreNotSeen(t *testing.T) {
 			is := doubted && (path == "extra" || path == "extra/below" || path == "mine")
 			record := b.recorded("d/" + path)
 			require.Equal(t, is, record.Now == never, "%d %s", doubts, path)
+			require.Equal(t, is, b.env.Wholes.At("d/"+path) == mtree.Stamp{}, "it does not count as listed whole")
 			require.Equal(t, before, record.Stamp, "a copy of the copy may have it")
 		}
 		options := doubts == replica.DoubtBelow // another test's
@@ -92,7 +94,9 @@ func TestOptionsOfDirectoriesThatAreNotSeen(t *testing.T) {
 		b.recordAt("d/extra/below", records.Record{Stamp: before, Now: before, ID: ours, Excluded: 3, Fingerprint: otherFingerprint})
 		b.recordAt("d/mine", records.Record{Stamp: before, Now: before, ID: ours, Excluded: 3, Fingerprint: "aaaaaa"})
 		b.list(gone("extra"), gone("mine"))
+		b.Made("")
 		require.NoError(t, b.try(Target{Path: "d", Doubts: doubts}).Err)
+		require.Equal(t, doubts == replica.DoubtBytes, b.count("setxattr below") > 0, "its options are not known already")
 		for _, path := range all {
 			is := doubted && path != "seen" && path != "extra/tree" || path == "extra/below"
 			record := b.recorded("d/" + path)
@@ -116,19 +120,21 @@ func TestDirectoriesThatCannotBeDoubted(t *testing.T) {
 		"setxattr below": {unix.EIO, true},
 		"setxattr mine":  {unix.EIO, true},
 	} {
-		b := newBench(t, 0, "f extra/ extra/below/ mine/")
-		b.exclude("mine")
-		for _, path := range []string{"extra/below", "extra", "mine"} {
-			b.recordAt("d/"+path, records.Record{Stamp: before, Now: before, ID: ours})
-		}
-		b.list(gone("extra"), gone("mine"))
-		b.Refuse(call, c.errno, 1)
-		v := b.try(Target{Path: "d", Doubts: replica.DoubtBytes})
-		require.Equal(t, c.fails, v.Err != nil, call)
-		if c.fails {
-			require.ErrorIs(t, v.Err, c.errno)
-			require.True(t, replica.IsLocal(v.Err))
-			require.NotEqual(t, never, b.recorded("d/extra").Now, "what is below is done first")
+		for _, doubts := range []replica.Doubts{replica.DoubtBytes, replica.DoubtBytes | replica.DoubtBelow} {
+			b := newBench(t, 0, "f extra/ extra/below/ mine/")
+			b.exclude("mine")
+			for _, path := range []string{"extra/below", "extra", "mine"} {
+				b.recordAt("d/"+path, records.Record{Stamp: before, Now: before, ID: ours})
+			}
+			b.list(gone("extra"), gone("mine"))
+			b.Refuse(call, c.errno, 1)
+			v := b.try(Target{Path: "d", Doubts: doubts})
+			require.Equal(t, c.fails, v.Err != nil, call)
+			if c.fails {
+				require.ErrorIs(t, v.Err, c.errno)
+				require.True(t, replica.IsLocal(v.Err))
+				require.NotEqual(t, never, b.recorded("d/extra").Now, "what is below is done first")
+			}
 		}
 	}
 }

@@ -300,9 +300,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	if env.keepsID(t, v) { // guard: TestWhatADirectoryIsCompletedWith
 		v.Record.ID, v.Plan.Hides = v.Before.ID, true // as if a mount covered what stays
-		if v.Known != (mtree.Stamp{}) {
-			v.Record.Now = v.Known
-		}
+		v.Record.Now = v.Known
 	}
 	env.recordHidden(v)
 	if v.Listing.IsPart() {

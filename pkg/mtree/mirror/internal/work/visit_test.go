@@ -52,6 +52,7 @@ func TestAListingByOtherOptions(t *testing.T) {
 		fingerprint, upstreams string
 		hidden                 int64
 		owner                  bool // owners are copied
+		listedHot              bool
 		hot                    bool
 	}{
 		"the same":          {fingerprint: "e", hidden: 1, upstreams: "u"},
@@ -61,16 +62,42 @@ func TestAListingByOtherOptions(t *testing.T) {
 		"others, all":       {fingerprint: "f"},
 		"others, of owners": {fingerprint: "f", owner: true, hot: true},
 		"the same, owners":  {fingerprint: "e", owner: true},
+		"the same, hot":     {fingerprint: "e", listedHot: true, hot: true},
+		"others, hot":       {fingerprint: "f", listedHot: true, hot: true},
 	} {
 		b := newBench(t, 0, "f old")
 		b.list(gone("old"), file("new"))
 		b.listing.Fingerprint, b.env.Root.Upstreams, b.listing.Hidden = c.fingerprint, c.upstreams, c.hidden
-		b.env.Owner = c.owner
+		b.env.Owner, b.listing.Hot = c.owner, c.listedHot
 		v := b.visit()
 		require.Equal(t, c.hot, v.IsHot(), name)
 		require.Equal(t, c.hot, v.goes() == "", name)
 		require.Equal(t, "new", namesOf(v.Plan.Fetch), "what is new is fetched in any case")
 		require.Equal(t, c.fingerprint == "f", v.Other, name)
+		require.Equal(t, name == "others, hot", v.HotElsewhere, name)
+	}
+}
+
+// In a full walk, entries are counted that no visit leads to: those of a directory that the source
+// may not read, and of one that it may hide.
+func TestWhatNoVisitLeadsToIsCounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error // the source's
+		doubts replica.Doubts
+		inside int64
+	}{
+		"hidden, in a full walk": {doubts: replica.DoubtBelow, inside: 2},
+		"hidden":                 {},
+		"denied, in a full walk": {err: source.ErrDenied, doubts: replica.DoubtBelow, inside: 4},
+		"denied":                 {err: source.ErrDenied},
+		"away, in a full walk":   {err: errAway, doubts: replica.DoubtBelow},
+	} {
+		b := newBench(t, 0, "f e/ e/x e/y")
+		b.list(gone("e"))
+		b.listing.Excluded, b.err = 1, c.err
+		v := b.try(Target{Path: "d", Doubts: c.doubts})
+		require.ErrorIs(t, v.Err, c.err, name)
+		require.Equal(t, c.inside, v.Inside, name)
 	}
 }
 
@@ -285,6 +312,7 @@ func TestAListingThatKnowsFilesNearly(t *testing.T) {
 		"proved":                {set: func(*bench) {}, ifModified: true},
 		"bytes are doubted":     {set: func(b *bench) { b.begin(replica.DoubtBytes) }},
 		"they may have lost it": {set: func(b *bench) { b.recordAt("d", inAnotherStay()) }},
+		"the record was lost":   {set: func(b *bench) { b.complete(); b.forget() }},
 	} {
 		b := newBench(t, 0, "f")
 		c.set(b)
