@@ -45,6 +45,7 @@ func TestWhatIsOpenSettles(t *testing.T) {
 			{"a link", []notify.Waiting{made("a/h")}, 0},
 			{"a link and a file", []notify.Waiting{made("a/h", "a/f"), open, open}, p.Settle},
 			{"what is gone", []notify.Waiting{made("a/gone"), open, open}, p.Settle},
+			{"as many links as are looked at", []notify.Waiting{made("a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s")}, 0},
 			{"many links", []notify.Waiting{made("a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s"), open, open}, p.Settle},
 		} {
 			p.sleep(time.Minute)
@@ -54,6 +55,16 @@ func TestWhatIsOpenSettles(t *testing.T) {
 			require.Equal(t, 1, p.tower.taken, c.what)
 			require.Zero(t, p.batch.looks, c.what)
 		}
+	})
+}
+
+// A root that is gone ends watch, also where the batch need not settle.
+func TestRootIsGoneAfterAQuietMoment(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		p.sleep(time.Minute)
+		require.NoError(t, p.Shell.Rename("/tree", "/away", 0))
+		p.tower.waiting, p.tower.events = []notify.Waiting{{}}, []notify.Events{{RootGone: true}}
+		require.ErrorContains(t, p.heard(p.ctx), "moved, deleted or unmounted")
 	})
 }
 
