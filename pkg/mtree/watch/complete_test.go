@@ -60,12 +60,20 @@ func TestWhatIsOpenSettles(t *testing.T) {
 
 // A root that is gone ends watch, also where the batch need not settle.
 func TestRootIsGoneAfterAQuietMoment(t *testing.T) {
-	manned(t, nil, func(t *testing.T, p *post) {
-		p.sleep(time.Minute)
-		require.NoError(t, p.Shell.Rename("/tree", "/away", 0))
-		p.tower.waiting, p.tower.events = []notify.Waiting{{}}, []notify.Events{{RootGone: true}}
-		require.ErrorContains(t, p.heard(p.ctx), "moved, deleted or unmounted")
-	})
+	for _, looked := range [][]notify.Waiting{{{}}, {{Open: true}, {}}} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			p.sleep(time.Minute)
+			require.NoError(t, p.Shell.Rename("/tree", "/away", 0))
+			p.tower.waiting, p.tower.events = looked, []notify.Events{{RootGone: true}}
+			err := p.heard(p.ctx)
+			if len(looked) > 1 {
+				require.NoError(t, err)
+				<-p.batch.timer.C
+				err = p.settle(p.ctx)
+			}
+			require.ErrorContains(t, err, "moved, deleted or unmounted")
+		})
+	}
 }
 
 // What comes soon after a batch is gathered, as changes are that never pause.
