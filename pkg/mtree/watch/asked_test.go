@@ -55,15 +55,19 @@ func TestAuditsElsewhere(t *testing.T) {
 		elsewhere bool
 		ahead     time.Duration // our clock
 		stateDir  string
+		refuse    string // a call that fails while it is found out
 		lag       time.Duration
 	}{
-		{false, time.Hour, "", 0}, {true, 0, "", attributesAge}, {true, time.Hour, "", attributesAge + time.Hour},
-		{true, time.Hour, "/own", attributesAge}, {true, 2 * mostBehind, "", attributesAge},
+		{false, time.Hour, "", "", 0}, {true, 0, "", "", attributesAge}, {true, time.Hour, "", "", attributesAge + time.Hour},
+		{true, time.Hour, "/own", "", attributesAge}, {true, 2 * mostBehind, "", "", attributesAge},
+		{true, 0, "", "write status.json", attributesAge},
 	} {
 		manned(t, nil, func(t *testing.T, p *post) {
 			p.sleep(3 * time.Hour) // the checkpoint is older than what the audit proves
 			p.backend, p.elsewhere, p.later, p.StateDir = "none", c.elsewhere, c.ahead, c.stateDir
+			p.Refuse(c.refuse, unix.EIO, -1)
 			p.requestAudit(p.auditScope("asked for"))
+			p.Fail = nil
 			start := p.audits.current.start
 			require.InDelta(t, float64(c.lag), float64(p.now().Sub(start)), float64(time.Millisecond), c)
 			p.audit()
@@ -83,6 +87,13 @@ func TestAuditsOfADeafTree(t *testing.T) {
 		require.Equal(t, p.now().Add(-attributesAge), start)
 		p.audit()
 		require.Equal(t, start, *p.status(t).Audit)
+	})
+	manned(t, nil, func(t *testing.T, p *post) { // where nothing is heard anyway, that is no sign of one
+		p.backend = "none"
+		p.health.CannotHear(unix.ENOMEM)
+		p.requestAudit(p.auditScope("asked for"))
+		require.Equal(t, p.now(), p.audits.current.start)
+		p.audit()
 	})
 	manned(t, nil, func(t *testing.T, p *post) { // the audit itself finds what is mounted
 		p.requestAudit(p.auditScope("asked for"))
@@ -126,6 +137,44 @@ func TestAuditsThatAreJoined(t *testing.T) {
 	})
 }
 
+// An audit during which something is lost proves nothing. The one that follows raises the epoch again
+// if either was to.
+func TestAuditThatFollowsRaisesAgain(t *testing.T) {
+	for _, c := range []struct{ first, lost bool }{{true, false}, {false, true}, {false, false}} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			first, lost := p.auditScope("asked for"), p.auditScope("lost")
+			lost.loss, first.raiseAgain, lost.raiseAgain = true, c.first, c.lost
+			p.requestAudit(first)
+			p.requestAudit(lost)
+			for p.audits.current.reason == "asked for" {
+				p.takeOfAudit()
+			}
+			require.Equal(t, c.first || c.lost, p.audits.current.raiseAgain, c)
+			p.audit()
+		})
+	}
+}
+
+// The first epoch begins with the end of the first audit. Where that of a later one raises the epoch
+// again, it is one that begins little later than the one before.
+func TestEpochsOfAudits(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			want := p.began.Add(epochGap)
+			p.firstAudit = first
+			r := p.auditScope("asked for")
+			r.raiseAgain = true
+			p.requestAudit(r)
+			p.audit()
+			if first {
+				want = p.now()
+			}
+			sec, _ := want.Unix()
+			require.Equal(t, uint64(sec), p.treeFile().Epoch)
+		})
+	}
+}
+
 // A --sync that waits in .tidemark when an audit begins waits for the queue, too; where nothing
 // is heard, for the audit alone.
 func TestCookiesThatAnAuditFinds(t *testing.T) {
@@ -159,6 +208,14 @@ func TestCookiesWhileDeaf(t *testing.T) {
 		p.audit()
 		require.Equal(t, audits+2, p.Stats.Audits.Load())
 		require.Contains(t, p.Shell.Names(markerPath), "synced-1")
+	})
+	manned(t, nil, func(t *testing.T, p *post) { // one that is to follow anyway is enough
+		p.requestAudit(p.auditScope("asked for"))
+		p.requestAudit(p.auditScope("asked for again"))
+		p.health.CannotHear(unix.ENOMEM)
+		p.cookies = []string{"sync-1"}
+		p.auditForCookies()
+		require.Equal(t, "asked for again", p.audits.next.reason)
 	})
 }
 
@@ -319,6 +376,7 @@ func TestLosses(t *testing.T) {
 			require.Equal(t, newEpoch, p.audits.current.epochRaised)
 			require.Equal(t, newEpoch, p.treeFile().Epoch > epoch)
 			require.Equal(t, newEpoch, p.clock.Now() == p.now(), "a new start")
+			require.Equal(t, newEpoch, p.floor == p.now().Add(time.Minute), "what the clock would show does not come again")
 			require.Equal(t, !newEpoch, p.audits.swept != nil)
 			if !newEpoch {
 				require.Equal(t, *before.Checkpoint, *p.status(t).Checkpoint)

@@ -164,6 +164,13 @@ func TestFindingsArePublished(t *testing.T) {
 		p.floor = p.now().Add(time.Hour)
 		require.Equal(t, coarseWait, waits(func() { p.waitForClock(p.ctx) }))
 	})
+	manned(t, []string{"a/"}, func(t *testing.T, p *post) { // a clock that was set back a little shows no stamp again
+		p.sleep(time.Hour)
+		would := p.now()
+		p.later = -30 * time.Second
+		require.NoError(t, p.publishFindings(p.ctx, []audit.Finding{{Path: "a"}}))
+		require.True(t, p.shows("a").After(would))
+	})
 }
 
 // What batches leave behind: the borders that they met, and the end of exceptions.

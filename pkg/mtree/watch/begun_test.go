@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
@@ -212,12 +214,28 @@ func TestStartInDoubt(t *testing.T) {
 			require.True(t, w.audits.next.All, what)
 			require.Equal(t, doubt, w.audits.next.epochRaised, what)
 			require.Equal(t, again[what], w.audits.next.raiseAgain, what)
+			require.False(t, w.clockSetBack(), "the start audit makes up for it: %s", what)
+			if doubt { // the epoch began when the clock was set back, after the last watch
+				require.WithinDuration(t, s.options.Now().Time(), w.began.Time(), time.Hour+time.Second, what)
+			}
 			require.Equal(t, doubt, !w.audits.next.Since.Before(w.audits.next.Before), what)
 			require.False(t, w.audits.next.First)
 			require.NoError(t, w.close())
 			require.NoError(t, m.Close())
 		})
 	}
+}
+
+// A clock that was slowed down until it is right showed no time twice: nothing is stamped for it, nor
+// told again.
+func TestClockThatWasSlowedDown(t *testing.T) {
+	starts(t, true, func(t *testing.T, s *start) {
+		<-time.After(48 * time.Hour)
+		s.later = -2 * time.Minute
+		w := s.open()
+		require.False(t, w.audits.next.All || w.audits.next.raiseAgain || w.clockSetBack())
+		require.NoError(t, w.close())
+	})
 }
 
 // The first watch of a tree waits until no later ctime can lie before its reading of the clock,
@@ -307,8 +325,9 @@ func TestStartAfterTrouble(t *testing.T) {
 	})
 }
 
-// Where mounts came or went since, everything counts as arrived. If the mounts cannot be known,
-// everything is stamped anew. On the first run it is anyway.
+// Where mounts came or went since, everything counts as arrived. If the mounts cannot be known, none
+// did, and everything is stamped anew; where they can never be, only if events publish: audits see
+// what is mounted. On the first run it is anyway.
 func TestStartWithOtherMounts(t *testing.T) {
 	for _, watched := range []bool{true, false} {
 		starts(t, watched, func(t *testing.T, s *start) {
@@ -318,10 +337,20 @@ func TestStartWithOtherMounts(t *testing.T) {
 			require.Equal(t, watched, len(w.missedMounts) == 1 && w.missedMounts[0].Path == "a")
 			require.False(t, w.audits.next.All)
 			require.NoError(t, w.close())
-			if watched {
-				s.Refuse("proc mountinfo", unix.EIO, -1)
-				w = s.open()
-				require.True(t, w.audits.next.All)
+			if !watched {
+				return
+			}
+			s.change(func(tree *state.Tree) { tree.Mounts = []state.Mount{{Path: "a/b"}} }, nil)
+			s.Refuse("proc mountinfo", unix.EIO, -1)
+			w = s.open()
+			require.True(t, w.audits.next.All)
+			require.Empty(t, w.missedMounts)
+			require.NoError(t, w.close())
+			for _, backend := range []string{"inotify", "none"} {
+				s.Refuse("proc mountinfo", sys.ErrNoProc, -1)
+				w, err := open(s.options, backend)
+				require.NoError(t, err)
+				require.Equal(t, backend != "none", w.audits.next.All)
 				require.NoError(t, w.close())
 			}
 		})
@@ -363,9 +392,12 @@ func TestStartElsewhere(t *testing.T) {
 				s.change(func(tree *state.Tree) { tree.Role = role }, nil)
 			}
 			s.options.StateDir, s.options.Promote = "/own", role == state.Copy
-			begun := false // the tree file is written before
+			var begun atomic.Bool // the tree file is written before
 			s.Fail = func(call string) error {
-				if begun = begun || call == "rename tree"; begun && !writable && call == "open status.json" {
+				if call == "rename tree" {
+					begun.Store(true)
+				}
+				if begun.Load() && !writable && call == "open status.json" {
 					return unix.EROFS
 				}
 				return nil

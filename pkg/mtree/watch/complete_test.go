@@ -45,6 +45,7 @@ func TestWhatIsOpenSettles(t *testing.T) {
 			{"a link", []notify.Waiting{made("a/h")}, 0},
 			{"a link and a file", []notify.Waiting{made("a/h", "a/f"), open, open}, p.Settle},
 			{"what is gone", []notify.Waiting{made("a/gone"), open, open}, p.Settle},
+			{"as many links as are looked at", []notify.Waiting{made("a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s")}, 0},
 			{"many links", []notify.Waiting{made("a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s", "a/s"), open, open}, p.Settle},
 		} {
 			p.sleep(time.Minute)
@@ -55,6 +56,24 @@ func TestWhatIsOpenSettles(t *testing.T) {
 			require.Zero(t, p.batch.looks, c.what)
 		}
 	})
+}
+
+// A root that is gone ends watch, also where the batch need not settle.
+func TestRootIsGoneAfterAQuietMoment(t *testing.T) {
+	for _, looked := range [][]notify.Waiting{{{}}, {{Open: true}, {}}} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			p.sleep(time.Minute)
+			require.NoError(t, p.Shell.Rename("/tree", "/away", 0))
+			p.tower.waiting, p.tower.events = looked, []notify.Events{{RootGone: true}}
+			err := p.heard(p.ctx)
+			if len(looked) > 1 {
+				require.NoError(t, err)
+				<-p.batch.timer.C
+				err = p.settle(p.ctx)
+			}
+			require.ErrorContains(t, err, "moved, deleted or unmounted")
+		})
+	}
 }
 
 // What comes soon after a batch is gathered, as changes are that never pause.

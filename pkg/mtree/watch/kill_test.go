@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
@@ -76,7 +77,7 @@ func startShort(t testing.TB, root, backend string, log io.Writer) (p *process) 
 	if backend == "none" { // has a queue for its cookies
 		queue = "inotify"
 	}
-	withSysctl(t, "fs."+queue+".max_queued_events", shortQueue, func() { p = spawn(t, root, backend, log) })
+	testfs.WithSysctl(t, "fs."+queue+".max_queued_events", shortQueue, func() { p = spawn(t, root, backend, log) })
 	return p
 }
 

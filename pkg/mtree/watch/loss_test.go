@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
@@ -25,7 +26,7 @@ func TestOverflow(t *testing.T) {
 			root := newTree(t, "a/b/f = x", "c/d/")
 			states := make(chan string, 1000)
 			var r *running
-			withSysctl(t, "fs."+backend+".max_queued_events", queue, func() {
+			testfs.WithSysctl(t, "fs."+backend+".max_queued_events", queue, func() {
 				r = begin(t, watch.Config{Root: root, Backend: backend, Notify: func(text string) { states <- text }})
 			})
 			r.await(wire.Watched)
@@ -65,17 +66,6 @@ func drain(states chan string) (all string) {
 			return all
 		}
 	}
-}
-
-// withSysctl sets a limit while do runs, which must be short: all programs share the limit.
-func withSysctl(t testing.TB, name string, value int, do func()) {
-	t.Helper()
-	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
-	before, err := os.ReadFile(path)
-	must(t, err)
-	must(t, os.WriteFile(path, fmt.Append(nil, value), 0))
-	defer func() { must(t, os.WriteFile(path, before, 0)) }()
-	do()
 }
 
 // Out of watches the state is degraded, the error names the sysctl and how many

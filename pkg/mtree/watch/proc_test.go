@@ -116,9 +116,13 @@ func TestMountsComeAndGoUnheard(t *testing.T) {
 		p.Show = nil
 		require.Equal(t, "a a/b x", p.changes(func() {
 			p.requestAudit(p.auditScope("asked for"))
+			again := p.auditScope("asked for meanwhile")
+			again.raiseAgain = true
+			p.requestAudit(again)
 			for p.audits.current.reason == "asked for" {
 				p.takeOfAudit()
 			}
+			require.True(t, p.audits.current.raiseAgain, "one audit is both")
 			require.Equal(t, wire.Degraded, p.status(t).State, "until everything is stamped")
 			require.Equal(t, []state.Mount{{}}, p.treeFile().Mounts)
 			p.audit()

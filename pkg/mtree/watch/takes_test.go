@@ -185,6 +185,26 @@ func TestMarkerNames(t *testing.T) {
 	})
 }
 
+// What began to be heard since the last Take that drained the queue arrives once more, if that Take
+// tells of a move to where nothing was heard, or may have lost that.
+func TestWhatArrivesAgain(t *testing.T) {
+	for _, c := range []struct {
+		events  notify.Events
+		arrives bool
+		stays   bool
+	}{
+		{notify.Events{Drained: true}, false, false}, {notify.Events{Drained: true, Strayed: true}, true, false},
+		{notify.Events{Drained: true, Lost: "overflow"}, true, false}, {notify.Events{Lost: "overflow"}, false, true},
+	} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			p.fresh = []string{"a"}
+			b := p.newBatch()
+			p.arriveAgain(&c.events, b)
+			require.Equal(t, []bool{c.arrives, c.stays}, []bool{b.Size == 1, len(p.fresh) == 1}, c)
+		})
+	}
+}
+
 // A clock that was set back is not waited for: an audit sets the floor.
 func TestClockThatIsNotWaitedFor(t *testing.T) {
 	manned(t, nil, func(t *testing.T, p *post) {

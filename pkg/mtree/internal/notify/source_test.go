@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/notify/notifytest"
 )
@@ -44,17 +44,6 @@ func lostWithin(t *testing.T, s notify.Source, wake <-chan struct{}) string {
 	}
 }
 
-// withSysctl sets a limit while do runs, which must be short: all programs share the limit.
-func withSysctl(t *testing.T, name string, value int, do func()) {
-	t.Helper()
-	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
-	before, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, []byte(strconv.Itoa(value)), 0))
-	defer func() { require.NoError(t, os.WriteFile(path, before, 0)) }()
-	do()
-}
-
 // A queue of the kernel that overflows is a loss, and names the sysctl.
 func TestOverflow(t *testing.T) {
 	for _, c := range []struct {
@@ -70,7 +59,7 @@ func TestOverflow(t *testing.T) {
 		defer root.Close()
 		wake := make(chan struct{}, 1)
 		var source notify.Source
-		withSysctl(t, c.sysctl, 2, func() { source, err = c.open(root, wake) })
+		testfs.WithSysctl(t, c.sysctl, 2, func() { source, err = c.open(root, wake) })
 		require.NoError(t, err)
 		_, _, err = source.Arm(notify.Ref{}, -1, "", int(root.Fd()))
 		require.NoError(t, err)

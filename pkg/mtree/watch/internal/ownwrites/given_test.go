@@ -86,6 +86,8 @@ func TestGivenToAnother(t *testing.T) {
 	require.Equal(t, span(40, 40), g.Since(showing(40), 6, false))
 	g.Put(elsewhere, 5, at(50), at(40), ownwrites.Usual)
 	require.Equal(t, span(40, 40), g.Since(showing(40), 5, false))
+	g.Put(showing(20), 5, at(30), at(20), ownwrites.Usual)
+	require.Equal(t, span(30, 40), g.Since(showing(40), 5, false), "the other one had shown more")
 }
 
 // Memory is bounded. What was given longest ago is forgotten.

@@ -536,6 +536,12 @@ func TestStampedWithoutALine(t *testing.T) {
 		p.check(at)
 		require.Equal(t, dropped, g.book.dropped, at)
 	}
+	g.book.dropped = false
+	g.SetTime = func(*disk.Dir, mtree.Stamp) error {
+		require.True(t, g.book.dropped)
+		return nil
+	}
+	p.write(g.open("a/b"), "a/b", 0, g.floor.Add(1), nil, mtree.MinStamp, 0)
 	p.Tree.Journal = nil
 	p.check("a/b")
 }

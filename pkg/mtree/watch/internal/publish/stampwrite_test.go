@@ -30,6 +30,7 @@ type desk struct {
 	now   mtree.Stamp // what the clock says
 	set   int         // times that were set
 	wrote int         // times that the source was told of
+	tells bool        // whether the source tells of our own writes
 }
 
 // here is the place of the directory.
@@ -43,7 +44,7 @@ type heard struct {
 
 func (h heard) Wrote() bool {
 	h.desk.wrote++
-	return false
+	return h.desk.tells
 }
 
 func newDesk(t *testing.T) *desk {
@@ -194,17 +195,29 @@ func TestStampsOnACoarserFileSystem(t *testing.T) {
 }
 
 // On FAT the ctime is the mtime: whatever stamp is written, it equals the ctime, and nobody can
-// tell the write from somebody else's. .tidemark/stamps has the stamp.
+// tell the write from somebody else's. .tidemark/stamps has the stamp. Where the root's own file
+// system is such a one, the stamp holds all the same.
 func TestStampsThatTheCTimeFollows(t *testing.T) {
-	d := newDesk(t)
-	d.rounds(2, true)
-	top := d.shows(t).MTime.Add(1)
-	require.Equal(t, top, d.write(top))
-	require.Equal(t, top, d.Top)
-	have, refused := d.refused(t)
-	require.True(t, refused)
-	require.Equal(t, top, have)
-	require.True(t, d.Health.DoesNotHold("d"))
+	for _, c := range []struct {
+		granule time.Duration // of the root
+		set     int           // times: once for each of six granules, then three times, as it equals the ctime
+		holds   bool
+	}{{1, 6 + 3, false}, {2 * time.Second, 3, true}} {
+		d := newDesk(t)
+		d.rule.Granule = c.granule
+		d.rounds(2, true)
+		top := d.shows(t).MTime.Add(1)
+		stamp := d.write(top)
+		require.Equal(t, stamp, d.Top)
+		have, refused := d.refused(t)
+		require.Equal(t, !c.holds, refused)
+		require.Equal(t, !c.holds, d.Health.DoesNotHold("d"))
+		require.Equal(t, c.holds, stamp == d.shows(t).MTime)
+		if !c.holds {
+			require.Equal(t, []mtree.Stamp{top, top}, []mtree.Stamp{stamp, have})
+		}
+		require.Equal(t, c.set, d.set)
+	}
 }
 
 // Beyond its end a file system shows one time for all stamps. .tidemark/stamps has them.
@@ -266,6 +279,42 @@ func TestTimesThatAreRefused(t *testing.T) {
 		require.Equal(t, stamp, have)
 		require.False(t, d.OwnWrites.Has(d.shows(t)))
 		require.Equal(t, 0, d.Stamped)
+	}
+}
+
+// The event of a write is awaited if the source tells of ours, and if it is known what the write
+// left. Two that follow each other may be one event, if no other directory has events of it: if it
+// is the root, or the root of a mount.
+func TestWritesThatAreAwaited(t *testing.T) {
+	for name, c := range map[string]struct {
+		path     string
+		prepared func(d *desk)
+		events   int // that are ours after two writes
+	}{
+		"":                     {"d", func(*desk) {}, 2},
+		"root":                 {"", func(*desk) {}, 1},
+		"root of a mount":      {"d", func(d *desk) { d.Mount("d") }, 1},
+		"the source is silent": {"d", func(d *desk) { d.tells = false }, 0},
+		"nothing is heard":     {"d", func(d *desk) { d.Hears = false }, 0},
+		"unknown what it shows now": {"d", func(d *desk) {
+			d.SetTime = func(*disk.Dir, mtree.Stamp) error { return nil } // it looks, too
+			d.Refuse("statx d", unix.EIO, -1)
+		}, 0},
+	} {
+		d := newDesk(t)
+		d.tells, d.Hears = true, true
+		before := d.shows(t)
+		c.prepared(d)
+		for i := range int64(2) {
+			_, err := d.publisher.set(d.dir, c.path, before, mtree.Unix(5000+i, 0))
+			require.Equal(t, d.Fail != nil, err != nil, name)
+		}
+		d.Fail = nil
+		require.Equal(t, c.events > 0, d.Awaited.TellsOurs(), name)
+		for range c.events {
+			require.True(t, d.Awaited.Heard(before, 1), name)
+		}
+		require.False(t, d.Awaited.Heard(before, 1), name)
 	}
 }
 
@@ -340,15 +389,24 @@ func TestFirstThatIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A directory that refuses its first stamp is one of those that .tidemark/stamps has.
+// A directory that refuses its first stamp, or takes it and does not show it, is one of those that
+// .tidemark/stamps has.
 func TestFirstThatIsRefused(t *testing.T) {
-	d := newDesk(t)
-	d.Refuse("utimes d", unix.EPERM, -1)
-	d.stampFirst(d.dir, "d", here, &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: d.shows(t).MTime})
-	have, refused := d.refused(t)
-	require.True(t, refused)
-	require.Equal(t, mtree.Unix(5000, 0), have)
-	require.Equal(t, []any{true, 0, mtree.Unix(5000, 0)}, []any{d.Changed, d.Stamped, d.Top})
+	for _, taken := range []bool{false, true} {
+		d := newDesk(t)
+		d.SetTime = func(*disk.Dir, mtree.Stamp) error {
+			if taken {
+				return nil
+			}
+			return unix.EPERM
+		}
+		d.stampFirst(d.dir, "d", here, &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: d.shows(t).MTime})
+		have, refused := d.refused(t)
+		require.True(t, refused)
+		require.Equal(t, mtree.Unix(5000, 0), have)
+		require.Equal(t, taken, d.Health.DoesNotHold("d"))
+		require.Equal(t, []any{true, 0, mtree.Unix(5000, 0)}, []any{d.Changed, d.Stamped, d.Top})
+	}
 }
 
 // A directory that refused its stamp shows it as soon as it takes it, and then no longer
@@ -363,6 +421,10 @@ func TestShowPublished(t *testing.T) {
 	}{
 		{"it takes it", false, true, func(*desk, disk.Node) {}},
 		{"it refuses it", true, false, func(d *desk, _ disk.Node) { d.Refuse("utimes d", unix.EPERM, -1) }},
+		{"it refuses 1970", true, false, func(d *desk, node disk.Node) {
+			d.Health.Refuse("d", node, mtree.Unix(0, 0), unix.EPERM)
+			d.Refuse("utimes d", unix.EPERM, -1)
+		}},
 		{"it rounds it", true, false, func(d *desk, _ disk.Node) { d.rounds(2, false) }},
 		{"it cannot be looked at", true, false, func(d *desk, _ disk.Node) { d.Refuse("statx d", unix.EIO, 1) }},
 		{"another directory", false, false, func(d *desk, node disk.Node) {
