@@ -185,6 +185,21 @@ func TestAnOlderState(t *testing.T) {
 	}
 }
 
+// With --no-delete an older lineage may be followed for long, and keeps its epoch. An older state of
+// it is one all the same.
+func TestAnOlderStateOfAnOlderLineage(t *testing.T) {
+	two := "0000000000000002"
+	b := made(t, Options{})
+	seen := rootOf(func(r *source.Root) { r.Upstreams, r.Stamp, r.Runs = "host", mtree.Unix(200, 0), runsOf(two) })
+	b.claim(seen)
+	b.complete()
+	require.NoError(t, b.Completed(seen, 0))
+	b.set(func(t *state.Tree) { t.Epoch, t.Older = 90, t.Epoch })
+	require.False(t, b.isOlder(seen))
+	seen.Stamp = mtree.Unix(150, 0)
+	require.True(t, b.isOlder(seen))
+}
+
 // unfinished changes a root to that of a copy which is not complete, and was with the root of
 // that second last; 0: never.
 func unfinished(sec int64) func(*source.Root) {

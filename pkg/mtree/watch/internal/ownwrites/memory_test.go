@@ -280,6 +280,9 @@ func TestOwnWritesOfTwoFileSystems(t *testing.T) {
 		info.Node.Ino++
 		require.False(t, l.Shows(info), info.Node)
 	}
+	l = ownwrites.New(nil, []state.OwnWrite{{Inode: 2, MTime: outer.MTime, CTime: outer.CTime}}, at(0))
+	l.Device = 1
+	require.True(t, l.Shows(outer), "the log has inodes only")
 }
 
 // Where nothing was proven, nothing is written: an idle tree sees no writes.
