@@ -181,17 +181,10 @@ func (d *Dir) notMounted(name string) error {
 // or in how letters are composed: FAT, exFAT, ext4 with casefold, ZFS with normalization, many on
 // networks. Cost: statx, and a scan if something is there.
 func (d *Dir) Respelled(name string) bool {
-	if _, err := d.Stat(name); err != nil {
+	if _, err := d.Stat(name); err != nil || name == mtree.MarkerName {
 		return false
 	}
-	exact := name == mtree.MarkerName
-	_ = d.Scan(func(raw []byte, _ mtree.Kind) error {
-		if string(raw) == name {
-			exact = true
-			return fs.SkipAll
-		}
-		return nil
-	})
+	exact, _ := d.HasNames([]string{name})
 	return !exact
 }
 

@@ -61,7 +61,8 @@ func followedEpoch(t *state.Tree) uint64 {
 // but the source reads that later.
 func (l *Lineage) isPast(root *source.Root) bool {
 	t, s, run := l.replica.Tree(), l.replica.Status(), wire.LatestRun(root.Runs)
-	return isKept(root) && run != "" && run == s.SourceRun && root.Tree.ID == t.ID && root.Tree.Epoch == followedEpoch(&t) &&
+	return isKept(root) && run != "" && run == s.SourceRun && root.Tree.ID == t.ID &&
+		root.Tree.Epoch == followedEpoch(&t) && // guard: TestARootOfThePast
 		s.SourceWhole != nil && root.Stamp.Before(*s.SourceWhole) &&
 		root.HasNow && s.SourceRead != nil && root.Now.Before(*s.SourceRead)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
@@ -63,6 +64,7 @@ func TestARootOfThePast(t *testing.T) {
 		"of a copy": {root: func(r *source.Root) {
 			r.Stamp, r.Now, r.Upstreams, r.State = mtree.Unix(99, 0), mtree.Unix(109, 0), "host", wire.Mirrored
 		}},
+		"of an older lineage":  {root: func(r *source.Root) { r.Stamp, r.Now = mtree.Unix(99, 0), mtree.Unix(109, 0) }, past: true},
 		"of a clock far ahead": {root: func(r *source.Root) { r.Stamp, r.Now = mtree.Unix(200, 0), mtree.Unix(199, 0) }},
 	} {
 		b := made(t, Options{})
@@ -71,6 +73,9 @@ func TestARootOfThePast(t *testing.T) {
 			seen.Stamp, seen.Now = mtree.Unix(300, 0), mtree.Unix(200, 0)
 		}
 		b.claim(seen)
+		if name == "of an older lineage" {
+			b.set(func(t *state.Tree) { t.Epoch, t.Older = 90, t.Epoch })
+		}
 		root := rootOf(func(r *source.Root) {
 			r.Stamp, r.Now, r.HasNow = mtree.Unix(101, 0), mtree.Unix(120, 0), true
 			c.root(r)

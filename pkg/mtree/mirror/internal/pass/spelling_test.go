@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // folding runs a test twice: with passes by whole listings, and by parts. The copy has everything,
@@ -95,6 +96,37 @@ func TestTwinsInADirectoryThatFolds(t *testing.T) {
 			require.ErrorIs(t, p.Errs[0], disk.ErrCollides)
 			require.Len(t, r.Shell.Names("/copy/d/new"), 1)
 		}
+	})
+}
+
+// A large twin was fetched in each pass, only for its name to be refused then.
+func TestALargeTwinIsNotFetched(t *testing.T) {
+	folding(t, "", func(t *testing.T, r *rig, next func() *Result) {
+		var last Progress
+		r.options.Progress = func(p Progress) { last = p }
+		require.True(t, r.Tree.Write("d/readme") && r.Tree.Enlarge("d/readme", work.LeastTakenOver))
+		r.Tree.Publish()
+		for range 2 {
+			r.collides(next())
+			require.Zero(t, last.Bytes)
+		}
+	})
+}
+
+// Nor is a large file that was renamed to another spelling copied before that.
+func TestALargeFileInAnotherSpelling(t *testing.T) {
+	folding(t, "", func(t *testing.T, r *rig, next func() *Result) {
+		require.True(t, r.Tree.Enlarge("d/README", work.LeastTakenOver))
+		r.Tree.Publish()
+		require.True(t, next().Complete)
+		require.True(t, r.Tree.Move("d/README", "d/readme"))
+		r.Tree.Publish()
+		r.Made("")
+		r.collides(next())
+		require.Equal(t, 1, r.Made("open README"), "for its sum")
+		p := next()
+		require.True(t, p.Complete)
+		require.Empty(t, r.behind())
 	})
 }
 

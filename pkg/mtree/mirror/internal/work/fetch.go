@@ -161,7 +161,7 @@ const leastAsked = 64 << 10
 
 // put writes one file in the staging directory and moves it into place.
 func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted, f *source.File, h *FetchResult) error {
-	if c.Have == nil && c.Want.Size >= leastAsked && dir.Respelled(c.Want.Name) {
+	if c.Have == nil && c.Want.Size >= leastAsked && dir.Respelled(c.Want.Name) { // guard: TestALargeTwinIsNotFetched
 		return replica.Local(disk.ErrCollides)
 	}
 	got, mode := &f.Got, env.fileMode(c)

@@ -350,6 +350,7 @@ func TestAPartInAnotherSpelling(t *testing.T) {
 		"another case":              {kernel: fold, has: "7z g", gone: "7Z", whole: true},
 		"its own case":              {kernel: plain, has: "7z g", gone: "7z", goes: "7z"},
 		"both are there":            {kernel: plain, has: "7z 7Z g", gone: "7z", goes: "7z"},
+		"another case, not ASCII's": {kernel: fold, has: "7\u00e9 g", gone: "7\u00c9", whole: true},
 		"no letters":                {kernel: fold, has: "77 g", gone: "77", goes: "77"},
 		"composed otherwise":        {kernel: compose, has: "\u00e9 g", gone: "e\u0301", whole: true},
 		"composed otherwise, later": {kernel: compose, has: "\u00e9 g h", gone: "h e\u0301", whole: true},

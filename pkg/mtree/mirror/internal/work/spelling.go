@@ -55,7 +55,7 @@ func otherCase(name string) string {
 		if other == r {
 			other = unicode.ToLower(r)
 		}
-		if other != r && r != utf8.RuneError {
+		if other != r {
 			return name[:at] + string(other) + name[at+utf8.RuneLen(r):]
 		}
 	}

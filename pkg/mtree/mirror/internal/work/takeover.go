@@ -154,7 +154,7 @@ func (f *LeavingFiles) sum(ctx context.Context, d *replica.Replica, path string)
 // agree, else by a copy. The first name is deleted with the others, if the guards
 // allow that.
 func (env *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
-	if dir.Respelled(c.Want.Name) {
+	if dir.Respelled(c.Want.Name) { // guard: TestALargeFileInAnotherSpelling
 		return disk.ErrCollides
 	}
 	from, err := env.Replica.Dir(mtree.ParentPath(path))

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"net"
 	"net/http"
 	"regexp"
@@ -14,15 +15,18 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Remedy says what a user can do about a server that gives no listing.
+// Remedy says what a user can do about a source that gives no listing.
 func Remedy(err error) string {
 	var status *StatusError
 	var name *net.DNSError
+	var file *fs.PathError
 	switch {
 	case errors.As(err, &status):
 		return status.remedy()
 	case errors.Is(err, mtree.ErrListing):
 		return "it is no listing: a login page, a proxy's, or is SOURCE not the URL of a directory?"
+	case errors.As(err, &file): // guard: TestRemedyForADirectory
+		return "SOURCE is a directory that mirror must be able to enter and read: chmod it and those above, or run mirror as another user"
 	case errors.As(err, &name) && name.IsNotFound:
 		return "check the host's name in SOURCE, and whether this machine can resolve it"
 	case errors.As(err, &name):
