@@ -15,6 +15,8 @@ FUZZTIME   ?= 5s
 tagged = $(GO) test -tags $(1) $(3) -timeout 20m -run "$$(sh tools/tagged $(1) $(2))" ./$(2)
 
 export CGO_ENABLED = 0
+# For tests and vet, too: what is compiled once serves all of them.
+export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
 .PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS)
 
@@ -51,10 +53,14 @@ deps:
 # there, and makes it six to fourteen times slower.
 UNRACED := ^(TestSimulat.*|TestBombs)$$
 
-# -p 1: some tests lower sysctls of the whole machine while they run.
+# Their tests lower sysctls of the whole machine, for a moment, and others' would lose events then.
+ALONE := tidemark/pkg/mtree/watch tidemark/pkg/mtree/internal/notify
+
 test: deps all lint
-	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m -skip '$(UNRACED)' ./pkg/... ./internal/... ./cmd/...
-	$(GO) test -p 1 -timeout 20m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
+	CGO_ENABLED=1 $(GO) build -race ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(UNRACED)' $(filter-out $(ALONE),$(shell $(GO) list ./pkg/... ./internal/... ./cmd/...))
+	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m -skip '$(UNRACED)' $(ALONE)
+	$(GO) test -timeout 20m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
 	$(GO) test -timeout 20m ./e2e/... ./proof/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 20m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
@@ -62,10 +68,7 @@ test: deps all lint
 	$(GO) test -timeout 20m -run TestCrowd ./pkg/mtree/serve
 	$(GO) -C tools test ./...
 	$(MAKE) mutants SAMPLE=1
-	$(MAKE) interop
-	$(MAKE) filesystems
-	$(MAKE) copies
-	$(MAKE) systemd
+	$(MAKE) -j2 --output-sync=target interop filesystems copies systemd
 	$(MAKE) fuzz FUZZ='$(OLDFUZZ)' FUZZTIME=3s
 	$(MAKE) demo ONCE=1
 

@@ -86,6 +86,7 @@ type listedPackage struct {
 // listExports returns all packages that this module uses, with their export data.
 func listExports(t *testing.T) (all []listedPackage) {
 	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", "tidemark/...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // what make and vet compiled serves
 	out, err := cmd.Output()
 	require.NoError(t, err, fmt.Sprint(cmd))
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
