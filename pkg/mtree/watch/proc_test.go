@@ -133,3 +133,18 @@ func TestMountsComeAndGoUnheard(t *testing.T) {
 		require.Empty(t, p.changes(func() { p.again(func() {}) }, "", "a", "a/b", "x"))
 	})
 }
+
+// What was mounted has gone, and nobody asked for one more audit meanwhile: without a look at that,
+// watch ended by a panic.
+func TestMountsGoUnheardAndNoAuditWaits(t *testing.T) {
+	manned(t, []string{"a/b/", "x/"}, func(t *testing.T, p *post) {
+		require.NoError(t, p.mounts.Close())
+		p.mounts, p.unfollowed, p.backend = &mounts.Follower{}, sys.ErrNoProc, "none"
+		p.Mount("b")
+		p.again(func() {})
+		require.Equal(t, wire.Degraded, p.status(t).State)
+		p.Show = nil
+		require.Equal(t, "a a/b x", p.changes(func() { p.again(func() {}) }, "a", "a/b", "x"))
+		require.Equal(t, wire.Audited, p.status(t).State)
+	})
+}

@@ -580,6 +580,44 @@ func TestReplacedSinceThePlan(t *testing.T) {
 	}
 }
 
+// A directory that is opened again may be gone, another one, or not to be opened by then. The
+// directory above it is stamped for the last only: its readers must not look there any more.
+func TestOpenedAgain(t *testing.T) {
+	for what, c := range map[string]struct {
+		during  func(g *ground)
+		stamped bool // the directory above
+	}{
+		"gone": {func(g *ground) { require.NoError(t, g.Shell.Remove("/tree/z/b")) }, false},
+		"another one": {func(g *ground) {
+			require.NoError(t, g.Shell.Rename("/tree/z/b", "/tree/away", 0))
+			require.NoError(t, g.Shell.Rename("/tree/other", "/tree/z/b", 0))
+		}, false},
+		"not to be opened": {func(g *ground) { g.Refuse("open b", unix.EIO, -1) }, true},
+	} {
+		g := newGround(t, "z/b/", "other/")
+		changes := []func(b *Batch){dirty("z/b")}
+		for i := range maxHeld {
+			g.make(fmt.Sprintf("d%03d/", i))
+			changes = append(changes, dirty(fmt.Sprintf("d%03d", i)))
+		}
+		g.settle()
+		g.during = func() { c.during(g) }
+		g.publishBatch(batchOf(both(changes...)))
+		require.Equal(t, c.stamped, slices.Contains(g.order, "z"), what)
+		require.NotContains(t, g.order, "z/b", what)
+		require.Equal(t, c.stamped, g.isUnread("z/b"), what)
+	}
+}
+
+// A directory of a batch is opened once, and closed after its stamp: else watch ran out of descriptors.
+func TestOpenedOnce(t *testing.T) {
+	g := newGround(t, "a/b/", "c/")
+	open := len(g.Open)
+	require.Equal(t, "a/b a c .", g.publish(both(dirty("a/b"), dirty("c"))))
+	require.Equal(t, 1, g.Made("open b"))
+	require.Len(t, g.Open, open)
+}
+
 // What happens to an entry after it was looked at has its own event: it adds nothing to what
 // was written down.
 func TestChangedSinceThePlan(t *testing.T) {

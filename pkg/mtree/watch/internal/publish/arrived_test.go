@@ -101,6 +101,10 @@ func TestArrivedWithoutAStamp(t *testing.T) {
 				return unix.EIO
 			}
 		}, false, 0},
+		{"a file has its name by now", func(g *ground) {
+			require.NoError(t, g.Shell.Remove("/tree/x"))
+			require.NoError(t, g.Shell.Write("/tree/x", "text"))
+		}, false, 0},
 		{"it is on another file system", func(g *ground) { g.Mount("x") }, false, 0},
 		{"it stands for a subvolume", func(g *ground) { g.Placehold("x") }, false, 0},
 		{"another watch runs in it", func(g *ground) { g.live("x"); g.ear.DisarmAll("/tree/x") }, false, 1},
@@ -176,6 +180,49 @@ func TestArrivedAndNotHeard(t *testing.T) {
 	require.Empty(t, g.ear.Names)
 }
 
+// unknowing is a source that cannot find out what it hears.
+type unknowing struct {
+	notify.Source
+	err error
+}
+
+func (u unknowing) Known(int) (notify.Ref, error) { return notify.Ref{}, u.err }
+
+// If it cannot be found out whether a directory is heard, nothing that arrives in it is, and
+// frequent audits have to find the changes there: else they were found hours later. A directory
+// that has left has no changes.
+func TestArrivedWhereNothingIsKnown(t *testing.T) {
+	for err, hears := range map[error]bool{unix.ENOMEM: false, notify.ErrGone: true, nil: true} {
+		g := newGround(t, "a/")
+		g.bring("x/y/")
+		g.Source = unknowing{g.ear, err}
+		require.Equal(t, "x/y x .", g.publish(arrival("x")), err)
+		require.Empty(t, g.ear.Names, err)
+		require.Equal(t, hears, g.Health.HearsAll(), err)
+	}
+}
+
+// What was not heard before is named, the uppermost directories only: it arrives again if it may
+// have stood at another place until it was heard, and what is at its place then had the same stamp.
+func TestFreshOfWhatArrived(t *testing.T) {
+	for _, c := range []struct {
+		deaf  []string // where nothing was heard, nor below
+		fresh []string
+	}{
+		{[]string{"x", "xy"}, []string{"x", "xy"}},
+		{[]string{"x/y", "xy"}, []string{"x/y", "xy"}},
+		{[]string{"x/y/z"}, []string{"x/y/z"}},
+		{nil, nil},
+	} {
+		g := newGround(t, "x/y/z/", "xy/")
+		for _, at := range c.deaf {
+			g.ear.DisarmAll("/tree/" + at)
+		}
+		result := g.publishBatch(batchOf(both(arrival("x"), arrival("xy"))))
+		require.Equal(t, c.fresh, result.Fresh)
+	}
+}
+
 // What was mounted is armed. If others may change it elsewhere (NFS, FUSE), it is not heard.
 func TestArrivedFromElsewhere(t *testing.T) {
 	for _, elsewhere := range []bool{false, true} {
@@ -189,5 +236,17 @@ func TestArrivedFromElsewhere(t *testing.T) {
 		require.Equal(t, "x/y x .", g.publish(arrival("x")))
 		require.Equal(t, []string{"x", "y"}, g.ear.Names)
 		require.Equal(t, !elsewhere, g.Health.HearsAll())
+		require.Equal(t, 1, g.Made("statfs "), "once for each mount")
 	}
+}
+
+// What was mounted and cannot be armed is not heard, wherever it comes from.
+func TestArrivedFromElsewhereAndNotArmed(t *testing.T) {
+	g := newGround(t, "a/")
+	g.CrossMounts = true
+	g.bring("x/")
+	g.Mount("x")
+	g.ear.Arming = func(string) error { return notify.ErrLimit }
+	require.Equal(t, "x .", g.publish(arrival("x")))
+	require.False(t, g.Health.HearsAll())
 }

@@ -7,7 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 // A name in a directory stamps the directory, whatever it is and whether it is still there;
@@ -46,6 +49,18 @@ func TestWhatRefusedIsGone(t *testing.T) {
 	require.NoError(t, g.Shell.Remove("/tree/a/b"))
 	require.Equal(t, "a .", g.publish(entry("a/b")))
 	require.Equal(t, "c", g.exceptions())
+}
+
+// A name that is gone, or of a directory that still cannot be read, has no time: it counts for the
+// least new stamp, also while everything after 1970 is new.
+func TestNamesWithoutATime(t *testing.T) {
+	g := newGround(t, "a/")
+	p := publisher{Tree: g.Tree, rule: stamprule.Rule{Floor: mtree.MinStamp, Granule: 1}}
+	for _, f := range []fate{absent, unread} {
+		value, changed := p.entry(g.Root, disk.Info{}, notify.Ref{}, notify.Entry{Name: "f"}, seen{fate: f}, "a")
+		require.True(t, changed)
+		require.Equal(t, p.rule.Least(), value)
+	}
 }
 
 // Where a watch or mirror has ended, nobody knows which stamps its readers have: everything
