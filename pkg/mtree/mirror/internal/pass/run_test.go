@@ -57,6 +57,17 @@ func TestAStoppedPass(t *testing.T) {
 	}
 }
 
+// A large file waits until nothing else is under way. Were other steps counted like those of large
+// files, and not when they end, it would never come.
+func TestALargeFileComesInTheEnd(t *testing.T) {
+	simulate(t, "", "a/f large", func(t *testing.T, r *rig) {
+		r.write("a/f")
+		require.True(t, r.Tree.Enlarge("large", batchBytes+1))
+		r.Tree.Publish()
+		require.Equal(t, int64(2), r.complete().Fetched)
+	})
+}
+
 // While there is something else to do, a quarter of the jobs fetches large files, and no more.
 func TestAQuarterOfTheJobsFetchesLargeFiles(t *testing.T) {
 	simulate(t, "", "largeaa largeab largeac largead", func(t *testing.T, r *rig) {
