@@ -57,6 +57,20 @@ func TestAStoppedPass(t *testing.T) {
 	}
 }
 
+// Only large files count as such. The others were counted and never taken away again, and the large
+// ones waited for good.
+func TestWhatCountsAsLarge(t *testing.T) {
+	simulate(t, "", "a/f", func(t *testing.T, r *rig) {
+		p := newPass(&r.env, &r.options)
+		for i, large := range []bool{false, true, false} {
+			p.handOut(t.Context(), task{kind: fetchTask, files: []nodeFiles{{n: &node{}}}, large: large})
+			<-p.records
+			require.Equal(t, i+1, p.running)
+			require.Equal(t, min(i, 1), p.largeRunning)
+		}
+	})
+}
+
 // A large file waits until nothing else is under way. Were other steps counted like those of large
 // files, and not when they end, it would never come.
 func TestALargeFileComesInTheEnd(t *testing.T) {
