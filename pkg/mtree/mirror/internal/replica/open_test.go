@@ -369,3 +369,18 @@ func TestAnEarlierMarkerIsPutBack(t *testing.T) {
 		}
 	}
 }
+
+// The directory that a copy was is known by its inode, its birth and its file system, all of them.
+func TestIsAt(t *testing.T) {
+	_, r := simulated(t)
+	require.True(t, r.isAt(r.Self))
+	for _, change := range []func(self *state.Root){
+		func(self *state.Root) { self.Node.Ino++ },
+		func(self *state.Root) { self.BTime = self.BTime.Add(1) },
+		func(self *state.Root) { self.FS += "x" },
+	} {
+		self := r.Self
+		change(&self)
+		require.False(t, r.isAt(self))
+	}
+}
