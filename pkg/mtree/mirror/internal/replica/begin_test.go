@@ -394,6 +394,7 @@ func TestEnter(t *testing.T) {
 			require.NoError(t, k.Mkdirat(r.Root.FD(), path, 0o755))
 		}
 		require.NoError(t, k.Shell.Write("/copy/a/f", "f"))
+		require.NoError(t, k.Shell.Chown("/copy/a/f", 1000))
 		require.NoError(t, r.Root.ChmodEntry("a", 0o755))
 		require.NoError(t, k.dir(r, "a").ChmodEntry("b", 0))
 		require.NoError(t, r.Root.ChmodEntry("a", 0))
@@ -413,8 +414,32 @@ func TestEnter(t *testing.T) {
 		require.Zero(t, k.Made("chmod"), "it can be opened")
 	}
 	for _, path := range []string{"a/f", "a/none"} {
+		_, r := made()
 		_, err := r.Enter(path)
 		require.Error(t, err, path)
+		require.EqualValues(t, 0o644, mode(r, "a/f"))
+		require.NoError(t, r.Root.ChmodEntry("a", 0o500))
+		_, err = r.Enter("a/none")
+		require.Error(t, err)
+		require.EqualValues(t, 0o500, mode(r, "a"), "nothing is denied")
+	}
+	for _, c := range []struct {
+		mode  uint32
+		fails string
+		after uint32
+	}{{0o400, "", 0o700}, {0o404, "statx a", 0o404}, {0o755, "", 0o755}} {
+		k, r := made()
+		require.NoError(t, r.Root.ChmodEntry("a", c.mode))
+		k.Made("")
+		k.Refuse(c.fails, unix.EIO, -1)
+		dir, err := r.Enter("a/b")
+		require.Equal(t, c.fails != "", err != nil)
+		if err == nil {
+			require.NoError(t, dir.Close())
+		}
+		require.Equal(t, c.mode != c.after, k.Made("chmod a") > 0, "only if it has to be")
+		k.Fail = nil
+		require.EqualValues(t, c.after, mode(r, "a"))
 	}
 	for call, from := range map[string]int{"chmod a": 1, "chmod b": 1, "statx b": 1, "statx a": 1} {
 		k, r := made()

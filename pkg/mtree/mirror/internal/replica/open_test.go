@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
@@ -383,4 +384,38 @@ func TestIsAt(t *testing.T) {
 		change(&self)
 		require.False(t, r.isAt(self))
 	}
+}
+
+// A copy lost its marker under a running mirror, and somebody let watch keep the directory, which lost that
+// marker, too. The attribute proves a source: it is no copy again.
+func TestACopyThatBecameASource(t *testing.T) {
+	k, r := simulated(t)
+	k.claimed(r)
+	r.Close()
+	root, err := disk.OpenRoot("/copy")
+	require.NoError(t, err)
+	f := &found{faulty: k, root: root}
+	f.tree("f")
+	f.lose()
+	f.writes("", state.Source, bound)
+	f.lose()
+	require.NoError(t, root.Close())
+	o := k.options()
+	o.Before = r
+	_, err = Open(o)
+	require.ErrorIs(t, err, errSource)
+}
+
+// The attribute of another directory, as a copy of that brings it along, says nothing of this one.
+func TestAnAttributeOfAnotherDirectory(t *testing.T) {
+	k, r := simulated(t)
+	tree := k.claimed(r)
+	tree.Fingerprint = "aaaaaa"
+	require.NoError(t, r.SetTree(tree))
+	backup := r.TreeFile()
+	f := &found{faulty: k, root: r.Root}
+	f.writes("", state.Copy, func(t *state.Tree) { t.Inode++; t.Fingerprint = "bbbbbb" })
+	require.NoError(t, state.WriteFile(r.marker.Dir(), "tree", backup))
+	r.Close()
+	require.Equal(t, "aaaaaa", k.replica().Tree().Fingerprint)
 }
