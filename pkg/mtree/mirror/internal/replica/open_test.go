@@ -15,6 +15,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
 	"tidemark/pkg/mtree/wire"
 )
@@ -418,4 +420,21 @@ func TestAnAttributeOfAnotherDirectory(t *testing.T) {
 	require.NoError(t, state.WriteFile(r.marker.Dir(), "tree", backup))
 	r.Close()
 	require.Equal(t, "aaaaaa", k.replica().Tree().Fingerprint)
+}
+
+// composing is a file system that takes two ways to compose a letter for one, as ZFS does with
+// normalization.
+type composing struct{ *faultkernel.Kernel }
+
+func (c composing) Statx(dirfd int, path string, flags, mask int) (unix.Statx_t, error) {
+	return c.Kernel.Statx(dirfd, strings.ReplaceAll(path, "e\u0301", "\u00e9"), flags, mask)
+}
+
+// Whether a file system composes names is known from the start: else a part deleted what it did not name.
+func TestAFileSystemThatComposesNames(t *testing.T) {
+	k := newFaulty(t, simkernel.Options{}, 0)
+	require.False(t, k.replica().Staging.Composes)
+	k = newFaulty(t, simkernel.Options{}, 0)
+	defer sys.Simulate(composing{k.Kernel})()
+	require.True(t, k.replica().Staging.Composes)
 }
