@@ -32,8 +32,7 @@ type catchUp struct {
 	had  *state.Exceptions // then
 	have *present          // what was read, then what is there with the stamp in after
 
-	after      disk.Info
-	exceptions *state.Exceptions
+	after disk.Info
 }
 
 // run reports whether have is what the directory has under the stamp in after. Otherwise have is as
@@ -78,7 +77,6 @@ func (c *catchUp) try() (caught bool, err error) {
 	if c.after, err = c.l.Self(c.d, c.path); err != nil || c.after.MTime != before.MTime { // guard (without c.after.MTime): TestCatchUpTriesAgain
 		return false, err
 	}
-	c.exceptions = exceptions
 	c.have.replace(&present{t, entries})
 	return true, nil
 }

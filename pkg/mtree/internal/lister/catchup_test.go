@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/disk/disktest"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -221,12 +222,67 @@ func TestCatchUpWithExceptions(t *testing.T) {
 		return &state.Exceptions{Stamps: map[string]state.Refusal{"a": stamps["a"]}}, nil
 	}
 	require.True(t, o.read().Hot)
+
+	// Nor if it refused it only while the reading caught up: the journal may say nothing at the next try.
+	o.reading, calls = 0, 0
+	o.l.Changed = func(string, mtree.Stamp) ([]string, error) { return nil, nil }
+	o.l.Exceptions = func() (*state.Exceptions, error) {
+		if calls++; calls != 2*readTries+1 {
+			return nil, nil
+		}
+		return &state.Exceptions{Stamps: map[string]state.Refusal{"a": {Inode: 1, Stamp: mtree.Unix(5000, 0)}}}, nil
+	}
+	require.True(t, o.read().Hot)
+	require.Equal(t, 2*readTries+1, calls)
+}
+
+// A copy fell into doubt while it was read, and was trusted again by the end. No journal tells what
+// came with the options that it has now.
+func TestCatchUpInDoubt(t *testing.T) {
+	for _, doubted := range []bool{false, true} {
+		o := newOvertaken(t, "a")
+		doubt := func(in bool) {
+			stamp := mtree.MinStamp.Add(2 << 8)
+			if in {
+				stamp = stamp.Add(records.DoubtBelow)
+			}
+			require.NoError(t, records.Set(o.d, records.Record{Stamp: stamp}))
+		}
+		o.l.MayBeCopy, o.l.Root = true, o.d
+		o.happen = func(reading int) {
+			o.stamp()
+			doubt(doubted && reading == readTries)
+		}
+		o.l.Changed = func(string, mtree.Stamp) ([]string, error) {
+			doubt(false)
+			return nil, nil
+		}
+		require.Equal(t, doubted, o.read().Hot)
+	}
+}
+
+// What cannot be read while a reading catches up is no listing, and is not tried until the time is over.
+func TestCatchUpThatFails(t *testing.T) {
+	for _, fails := range []int{2*readTries + 1, 2*readTries + 2} {
+		o := newOvertaken(t, "a")
+		o.happen = func(int) { o.stamp() }
+		calls := 0
+		o.l.Exceptions = func() (*state.Exceptions, error) {
+			if calls++; calls == fails {
+				return nil, errors.New("unreadable")
+			}
+			return nil, nil
+		}
+		_, err := o.l.Read(o.d, "")
+		require.ErrorContains(t, err, "unreadable")
+		require.Equal(t, fails, calls)
+	}
 }
 
 // A large directory is not read three times before.
 func TestCatchUpOfManyNames(t *testing.T) {
 	o := newOvertaken(t)
-	for i := range manyNames {
+	for i := range manyNames - 1 { // and m
 		require.NoError(t, os.WriteFile(fmt.Sprintf("%s/f%d", o.top, i), nil, 0o644))
 	}
 	o.stamp()
@@ -235,7 +291,11 @@ func TestCatchUpOfManyNames(t *testing.T) {
 	l := o.read()
 	require.False(t, l.Hot)
 	require.Equal(t, 1, o.reading)
-	require.Len(t, l.Entries, manyNames+2)
+	require.Len(t, l.Entries, manyNames+1)
+
+	asked := len(o.asked)
+	o.still()
+	require.Len(t, o.asked, asked, "it is at rest")
 }
 
 // What is seen of some names takes the place of what was seen before, in the order of names.

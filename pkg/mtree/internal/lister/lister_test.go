@@ -127,7 +127,7 @@ func TestACopyInDoubtIsHot(t *testing.T) {
 	unreadable, err := disk.OpenRoot(top)
 	require.NoError(t, err)
 	require.NoError(t, unreadable.Close())
-	require.True(t, hot(lister.Lister{MayBeCopy: true, Root: unreadable}, "d"), "nobody knows")
+	require.True(t, hot(lister.Lister{MayBeCopy: true, Root: unreadable}, ""), "nobody knows")
 	require.NoError(t, records.Drop(root))
 	require.False(t, hot(lister.Lister{MayBeCopy: true, Root: root}, "d"))
 	m, err := state.CreateMarker(root, "")

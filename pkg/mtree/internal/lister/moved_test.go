@@ -44,4 +44,9 @@ func TestADirectoryThatMovedAway(t *testing.T) {
 	require.True(t, read(open()))
 	l.Root = nil
 	require.True(t, read(d))
+
+	l.Root = root
+	listing, err := l.Read(root, "")
+	require.NoError(t, err)
+	require.False(t, listing.Hot, "no path leads to the root")
 }

@@ -84,7 +84,7 @@ func TestPartsTellNoExcludedName(t *testing.T) {
 }
 
 // A reader may have what had such a name before, and a whole listing would take it away: a FIFO,
-// what is on another file system, what a rule for directories alone excludes.
+// what is on another file system, what a rule for directories alone excludes, or one for all else.
 func TestPartOfWhatIsNotPublished(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
@@ -96,10 +96,14 @@ func TestPartOfWhatIsNotPublished(t *testing.T) {
 	_, err = readPart(t, &l, disktest.OpenRoot(t, "/"), "", "proc")
 	require.ErrorIs(t, err, lister.ErrWhole)
 
-	l.Exclude = func(path string, isDir bool) bool { return isDir }
-	for _, name := range []string{"x", "gone"} {
-		_, err = readPart(t, &l, d, "", name)
-		require.ErrorIs(t, err, lister.ErrWhole, name)
+	dirs := func(_ string, isDir bool) bool { return isDir }
+	files := func(_ string, isDir bool) bool { return !isDir }
+	none := func(string, bool) bool { return false }
+	for _, l := range []lister.Lister{{Exclude: dirs}, {Exclude: files}, {CopyFilter: dirs}, {Exclude: files, CopyFilter: none}} {
+		for _, name := range []string{"x", "gone"} {
+			_, err = readPart(t, &l, d, "", name)
+			require.ErrorIs(t, err, lister.ErrWhole, name)
+		}
 	}
 }
 
@@ -168,6 +172,11 @@ func TestNoPartOfAnUnfinishedDirectory(t *testing.T) {
 	require.NoError(t, d.SetTime(mtree.Unix(1000, 0)))
 	_, err = l.BeginPart(d, "")
 	require.NoError(t, err, "its ctime is no whole second")
+
+	require.NoError(t, records.Set(d, records.Record{Stamp: mtree.Unix(1000, 0), Now: mtree.Unix(2000, 0)}))
+	part, err := readPart(t, &l, d, "", "f")
+	require.NoError(t, err, "it is complete")
+	require.Len(t, part.Entries, 1)
 }
 
 // While nothing in a copy is trusted, it has no parts: that counts before the names are read, and

@@ -50,7 +50,7 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 				return mtree.Listing{}, err
 			}
 			if caught {
-				changed, after, exceptions, listing.Stamp = false, r.after, r.exceptions, r.after.MTime
+				changed, after, listing.Stamp = false, r.after, r.after.MTime // and exceptions have no stamps
 			}
 		}
 		if changed || have.isRestless() {

@@ -88,3 +88,12 @@ func TestUnreadWithoutAnInode(t *testing.T) {
 	require.ErrorIs(t, a.Vouched(root, "a/b"), ErrUnread)
 	require.NoError(t, a.Vouched(root, ""))
 }
+
+// A reading that catches up asks for any stamp: directories that cannot be read are not meant, and there
+// may be no exceptions at all.
+func TestAnyStamps(t *testing.T) {
+	var none *Exceptions
+	require.False(t, none.AnyStamps())
+	require.False(t, (&Exceptions{Stamps: map[string]Refusal{}, Unread: map[string]Unread{"a": {}}}).AnyStamps())
+	require.True(t, (&Exceptions{Stamps: map[string]Refusal{"a": {}}}).AnyStamps())
+}

@@ -195,3 +195,22 @@ func TestMarker(t *testing.T) {
 	_, err = m.ReadTree()
 	require.ErrorIs(t, err, state.ErrNewerFormat)
 }
+
+// Between the time that a clock was set back to and the highest one that it had shown, a stamp may have
+// come twice. What was so before stays so: a second time it may be set back less far.
+func TestStampsThatMayHaveComeTwice(t *testing.T) {
+	tree := state.Tree{}
+	twice := func(from, to int64) {
+		t.Helper()
+		for sec, is := range map[int64]bool{from - 1: false, from: true, (from + to) / 2: true, to: true, to + 1: false} {
+			require.Equal(t, is, tree.Again.Has(mtree.Unix(sec, 0)), sec)
+		}
+	}
+	require.False(t, tree.Again.Has(mtree.Unix(150, 0)), "it was never set back")
+	tree.SetBack(mtree.Unix(100, 0), mtree.Unix(200, 0))
+	twice(100, 200)
+	tree.SetBack(mtree.Unix(150, 0), mtree.Unix(180, 0))
+	twice(100, 200)
+	tree.SetBack(mtree.Unix(50, 0), mtree.Unix(250, 0))
+	twice(50, 250)
+}

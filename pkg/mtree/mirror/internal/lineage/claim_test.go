@@ -43,6 +43,7 @@ func TestWhatAClaimDoubts(t *testing.T) {
 		"nor is this":          {root: func(r *source.Root) { r.Tree.Epoch = 5 + 3 }, doubts: below | replica.DoubtRecent | replica.DoubtClock | replica.DoubtBytes},
 		"the first epoch":      {set: func(b *bench) { b.set(func(t *state.Tree) { t.Epoch = 0 }) }, doubts: below | replica.DoubtClock},
 		"an older lineage":     {root: func(r *source.Root) { r.Tree.Epoch = 4 }, doubts: below | replica.DoubtClock},
+		"no longer older":      {set: func(b *bench) { b.set(func(t *state.Tree) { t.Older = 3 }) }, doubts: below | replica.DoubtClock},
 		"other options":        {root: func(r *source.Root) { r.Fingerprint = "f" }, doubts: below},
 		"other filters":        {set: func(b *bench) { b.Selection = []string{"- a"} }, doubts: below | replica.DoubtHidden, pauses: 1},
 		"a rolled back source": {root: func(r *source.Root) { r.Runs = []wire.Run{{ID: "000000000000000b"}} }, doubts: below | replica.DoubtBytes},
@@ -256,6 +257,10 @@ func TestAClaimThatIsNotWritten(t *testing.T) {
 	for name, act := range map[string]func(b *bench) error{
 		"claim": func(b *bench) error {
 			_, err := b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Fingerprint = "f" }))
+			return err
+		},
+		"claim of another epoch": func(b *bench) error {
+			_, err := b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Tree.Epoch = 99 }))
 			return err
 		},
 		"claim without a walk": func(b *bench) error {

@@ -62,14 +62,16 @@ func TestRunsThatWereListed(t *testing.T) {
 	require.Equal(t, updated, b.replica.Status().Updated, "nothing was written")
 }
 
-// full is a machine whose disk is full from some time on.
+// full is a machine whose disk is full from some time on, or at one write.
 type full struct {
 	sys.Kernel
 	is bool
+	at int // the write that fails; 0: none
 }
 
 func (k *full) Pwrite(fd int, p []byte, offset int64) (int, error) {
-	if k.is {
+	k.at--
+	if k.is || k.at == 0 {
 		return 0, unix.ENOSPC
 	}
 	return k.Kernel.Pwrite(fd, p, offset)
@@ -87,6 +89,22 @@ func TestARunThatIsNotNoted(t *testing.T) {
 	require.ErrorIs(t, err, unix.ENOSPC)
 	_, err = b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a"); r.Tree = source.Tree{} }))
 	require.ErrorIs(t, err, unix.ENOSPC)
+}
+
+// A claim that fails at any one of its writes says so.
+func TestNoWriteOfAClaimFailsUnheard(t *testing.T) {
+	k := &full{Kernel: simkernel.New(simkernel.Options{}).Start("mirror", 0)}
+	t.Cleanup(sys.Simulate(k))
+	b := newBench(t, "/copy", Options{}, replica.Options{})
+	b.claim(rootOf(same))
+	n, left := 1, 0
+	for ; left == 0; n++ {
+		k.at = n
+		_, err := b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Tree.Epoch += uint64(n) }))
+		left = max(k.at, 0)
+		require.Equal(t, left == 0, err != nil, "write %d: %v", n, err)
+	}
+	require.Greater(t, n, 3, "the walk that is due, the tree, its stamps")
 }
 
 // The wait for readers of the status is as long as it is asked for.
@@ -251,6 +269,15 @@ func TestTheTopOfAnotherEpoch(t *testing.T) {
 	require.Empty(t, b.claim(back).HoldAll)
 	require.Equal(t, mtree.Unix(150, 0), *b.replica.Status().SourceTop)
 	require.Empty(t, b.claim(back).HoldAll)
+}
+
+// An older lineage of the source is no other epoch of the copy. Were the highest stamp forgotten then,
+// a source that was rolled back below it would not be known as such.
+func TestTheTopStaysWithAnOlderLineage(t *testing.T) {
+	b := made(t, Options{})
+	b.claim(rootOf(func(r *source.Root) { r.Stamp = mtree.Unix(900, 0) }))
+	require.NotEmpty(t, b.claim(rootOf(func(r *source.Root) { r.Tree.Epoch, r.Stamp = 4, mtree.Unix(150, 0) })).HoldAll)
+	require.Equal(t, mtree.Unix(900, 0), *b.replica.Status().SourceTop)
 }
 
 // A source and its copy answered in turn at one address, and somebody set the time of a directory

@@ -77,7 +77,7 @@ func isKept(root *source.Root) bool {
 func wholeRoot(root *source.Root) *mtree.Stamp {
 	up := wire.ParseUpstreams(root.Upstreams)
 	switch {
-	case root.Upstreams == "" && (!isKept(root) || root.Hot || root.HasNow && root.Stamp.After(root.Now)): // guard (without root.HasNow): TestARootOfThePast
+	case root.Upstreams == "" && (!isKept(root) || root.HasNow && root.Stamp.After(root.Now)): // guard (without root.HasNow): TestARootOfThePast
 		return nil
 	case !root.Hot:
 		stamp := root.Stamp
@@ -169,8 +169,7 @@ func readAt(root *source.Root) *mtree.Stamp {
 // forgetTop forgets the highest stamps of another epoch: its clock may be another one.
 func (l *Lineage) forgetTop() error {
 	return l.replica.UpdateStatus(func(s *state.Status) bool {
-		had := s.SourceTop != nil || s.SourceSure != nil || s.SourceWhole != nil
 		s.SourceTop, s.SourceSure, s.SourceWhole, s.SourceRead = nil, nil, nil, nil
-		return had
+		return true
 	})
 }

@@ -57,6 +57,37 @@ func TestAStoppedPass(t *testing.T) {
 	}
 }
 
+// Only large files count as such. The others were counted and never taken away again, and the large
+// ones waited for good.
+func TestWhatCountsAsLarge(t *testing.T) {
+	simulate(t, "", "a/f", func(t *testing.T, r *rig) {
+		p := newPass(&r.env, &r.options)
+		for i, large := range []bool{false, true, false} {
+			p.handOut(t.Context(), task{kind: fetchTask, files: []nodeFiles{{n: &node{}}}, large: large})
+			record := <-p.records
+			require.Equal(t, i+1, p.running)
+			counted := 0
+			if large {
+				counted = 1
+			}
+			require.Equal(t, counted, p.largeRunning)
+			record()
+			require.Zero(t, p.largeRunning)
+		}
+	})
+}
+
+// A large file waits until nothing else is under way. Were other steps counted like those of large
+// files, and not when they end, it would never come.
+func TestALargeFileComesInTheEnd(t *testing.T) {
+	simulate(t, "", "a/f large", func(t *testing.T, r *rig) {
+		r.write("a/f")
+		require.True(t, r.Tree.Enlarge("large", batchBytes+1))
+		r.Tree.Publish()
+		require.Equal(t, int64(2), r.complete().Fetched)
+	})
+}
+
 // While there is something else to do, a quarter of the jobs fetches large files, and no more.
 func TestAQuarterOfTheJobsFetchesLargeFiles(t *testing.T) {
 	simulate(t, "", "largeaa largeab largeac largead", func(t *testing.T, r *rig) {

@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -119,6 +120,41 @@ func TestAStampThatIsGivenAgain(t *testing.T) {
 	require.True(t, r.Recall("new", one))
 }
 
+// A directory of which no stamp was remembered counts from the one of its record: a later one is new. Of
+// one that was begun nobody knows what stamp it had. A directory that is made anew had none, whatever
+// another had there.
+func TestWhatIsKnownOfAStamp(t *testing.T) {
+	_, r := simulated(t)
+	one, two, three := mtree.Unix(1, 0), mtree.Unix(2, 0), mtree.Unix(3, 0)
+	require.False(t, r.Recall("recorded", one))
+	r.Remember("recorded", two, false)
+	require.True(t, r.Recall("recorded", two))
+	require.False(t, r.Recall("begun", mtree.Stamp{}))
+	r.Remember("begun", two, false)
+	require.False(t, r.Recall("begun", two))
+	r.Remember("anew", three, false)
+	r.Remember("anew", one, true)
+	require.True(t, r.Recall("anew", one))
+}
+
+// What the copy is of changed within an epoch, as with other filters: no reader may go by what was
+// written down before.
+func TestTheJournalOfOtherOptions(t *testing.T) {
+	k, r := announced(t)
+	next := r.tree
+	next.Filters = []string{"- x"}
+	require.NoError(t, r.SetTree(next))
+	_, err := k.view(r)
+	require.ErrorIs(t, err, journal.ErrUnproved)
+}
+
+// The end of a mirror ends its journal.
+func TestTheJournalIsClosed(t *testing.T) {
+	k, r := announced(t)
+	r.Close()
+	require.Empty(t, k.Open)
+}
+
 // Another tree or epoch has another journal, and the same stamps mean something else.
 func TestTheJournalOfAnotherEpoch(t *testing.T) {
 	k, r := announced(t)
@@ -152,6 +188,8 @@ func TestCopiesWithoutAJournal(t *testing.T) {
 	for name, change := range map[string]func(r *Replica){
 		"no tree yet": func(r *Replica) { r.tree.ID = "" },
 		"names fold":  func(r *Replica) { r.Staging.Folds = true },
+		"a log":       func(r *Replica) { r.records = &records.Log{} },
+		"a dry run":   func(r *Replica) { r.ReadOnly = true },
 		"no line":     nil,
 	} {
 		k, r := simulated(t)
@@ -161,8 +199,10 @@ func TestCopiesWithoutAJournal(t *testing.T) {
 			lines = nil
 		} else {
 			change(r)
+			require.False(t, r.mayAnnounce(), name)
 		}
 		r.Announce(mtree.Unix(10, 0), lines)
 		require.Zero(t, k.Made("open journal"), name)
+		r.records = nil
 	}
 }

@@ -332,3 +332,123 @@ func TestDoubt(t *testing.T) {
 	k.Refuse("setxattr a", unix.EIO, 1)
 	require.ErrorIs(t, r.Doubt(k.dir(r, "a"), "a", []string{"f"}), unix.EIO)
 }
+
+// The options of serve are noted where there is a record, and with them that nothing is left out.
+func TestSetOptions(t *testing.T) {
+	k, r := simulated(t)
+	require.NoError(t, r.SetOptions(r.Root, "", "f"))
+	_, known := k.record(r, "")
+	require.False(t, known, "there was none")
+	k.complete(r, "", listed)
+	require.NoError(t, r.SetOptions(r.Root, "", "f"))
+	record, _ := k.record(r, "")
+	require.Equal(t, with(func(r *records.Record) { r.Excluded, r.Fingerprint = 0, "f" }), record)
+	for _, call := range []string{"getxattr copy", "setxattr copy"} {
+		k.Refuse(call, unix.EIO, 1)
+		require.ErrorIs(t, r.SetOptions(r.Root, "", "g"), unix.EIO, call)
+	}
+}
+
+// What held deletions are released in is made writable for its owner, and is unfinished then. A directory
+// that is writable stays as it is.
+func TestMakeReady(t *testing.T) {
+	for _, mode := range []uint32{0o755, 0o555} {
+		k := newFaulty(t, simkernel.Options{}, 1000)
+		r := k.replica()
+		require.NoError(t, k.Mkdirat(r.Root.FD(), "d", 0o755))
+		k.complete(r, "d", listed)
+		dir := k.dir(r, "d")
+		require.NoError(t, r.Root.ChmodEntry("d", mode))
+		k.Refuse("statx d", unix.EIO, 1)
+		require.ErrorIs(t, r.makeReady(dir, "d"), unix.EIO)
+		record, _ := k.record(r, "d")
+		require.Equal(t, listed, record, "nothing is known of it")
+		k.RefuseNth("chmod d", 3, unix.EIO) // after those around the record
+		err := r.makeReady(dir, "d")
+		k.Fail = nil
+		if mode == 0o555 {
+			require.ErrorIs(t, err, unix.EIO)
+			err = r.makeReady(dir, "d")
+		}
+		require.NoError(t, err)
+		info, err := dir.Self()
+		require.NoError(t, err)
+		require.EqualValues(t, 0o755, info.Mode&0o777)
+		record, _ = k.record(r, "d")
+		require.Equal(t, mode == 0o755, record == listed)
+	}
+}
+
+// A directory that its owner may not look into is opened all the same, with those above it. What is no
+// directory, or not there, changes no modes.
+func TestEnter(t *testing.T) {
+	mode := func(r *Replica, path string) uint32 {
+		info, err := r.Root.StatPath(path, false)
+		require.NoError(t, err, path)
+		return uint32(info.Mode & 0o777)
+	}
+	made := func() (*faulty, *Replica) {
+		k := newFaulty(t, simkernel.Options{}, 1000)
+		r := k.replica()
+		for _, path := range []string{"a", "a/b"} {
+			require.NoError(t, k.Mkdirat(r.Root.FD(), path, 0o755))
+		}
+		require.NoError(t, k.Shell.Write("/copy/a/f", "f"))
+		require.NoError(t, k.Shell.Chown("/copy/a/f", 1000))
+		require.NoError(t, r.Root.ChmodEntry("a", 0o755))
+		require.NoError(t, k.dir(r, "a").ChmodEntry("b", 0))
+		require.NoError(t, r.Root.ChmodEntry("a", 0))
+		return k, r
+	}
+	k, r := made()
+	dir, err := r.Enter("a/b")
+	require.NoError(t, err)
+	require.NoError(t, dir.Close())
+	require.EqualValues(t, 0o700, mode(r, "a"))
+	require.EqualValues(t, 0o700, mode(r, "a/b"))
+	for _, path := range []string{"a/b", ""} {
+		k.Made("")
+		dir, err := r.Enter(path)
+		require.NoError(t, err)
+		require.NoError(t, dir.Close())
+		require.Zero(t, k.Made("chmod"), "it can be opened")
+	}
+	for _, path := range []string{"a/f", "a/none"} {
+		_, r := made()
+		_, err := r.Enter(path)
+		require.Error(t, err, path)
+		require.EqualValues(t, 0o644, mode(r, "a/f"))
+		require.NoError(t, r.Root.ChmodEntry("a", 0o500))
+		_, err = r.Enter("a/none")
+		require.Error(t, err)
+		require.EqualValues(t, 0o500, mode(r, "a"), "nothing is denied")
+	}
+	for _, c := range []struct {
+		mode  uint32
+		fails string
+		after uint32
+	}{{0o400, "", 0o700}, {0o404, "statx a", 0o404}, {0o755, "", 0o755}} {
+		k, r := made()
+		require.NoError(t, r.Root.ChmodEntry("a", c.mode))
+		k.Made("")
+		k.Refuse(c.fails, unix.EIO, -1)
+		dir, err := r.Enter("a/b")
+		require.Equal(t, c.fails != "", err != nil)
+		if err == nil {
+			require.NoError(t, dir.Close())
+		}
+		require.Equal(t, c.mode != c.after, k.Made("chmod a") > 0, "only if it has to be")
+		k.Fail = nil
+		require.EqualValues(t, c.after, mode(r, "a"))
+	}
+	for call, from := range map[string]int{"chmod a": 1, "chmod b": 1, "statx b": 1, "statx a": 1} {
+		k, r := made()
+		k.Refuse(call, unix.EIO, from)
+		_, err := r.Enter("a/b")
+		require.Error(t, err, call)
+	}
+	k, r = made()
+	k.Refuse("open copy", unix.EACCES, -1)
+	_, err = r.Enter("")
+	require.Error(t, err, "nothing is above the root")
+}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -244,6 +245,51 @@ func TestAReplacementOfAReadOnlyDirectory(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, mtree.Symlink, info.Kind)
 	}
+}
+
+// A directory that cannot be deleted, nor get its name back, stays where it is staged, and the error
+// says so. It was removed, tree and all.
+func TestAReplacementThatCannotBeTakenBack(t *testing.T) {
+	k, r := simulated(t)
+	k.tree("d/", "d/a", "d/.tidemark/")
+	dir, d, _ := k.measured(r, "d")
+	var err error
+	d.Staged, err = r.Staging.Symlink("x")
+	require.NoError(t, err)
+	d.Why = ""
+	renames := 0
+	k.Fail = func(call string) error {
+		if strings.HasPrefix(call, "rename ") {
+			if renames++; renames == 2 {
+				return unix.EIO
+			}
+		}
+		return nil
+	}
+	_, replaced, err := r.Delete(dir, &d)
+	require.True(t, replaced)
+	require.ErrorIs(t, err, unix.EIO)
+	require.ErrorContains(t, err, ".tidemark")
+	require.Equal(t, []string{d.Staged}, k.Shell.Names("/copy/.tidemark/tmp"))
+	require.Contains(t, k.Shell.Names("/copy/.tidemark/tmp/"+d.Staged), "a")
+}
+
+// A directory that cannot be moved away is deleted where it is. It counted as deleted, and stayed.
+func TestADirectoryThatCannotBeMovedAway(t *testing.T) {
+	k, r := simulated(t)
+	k.tree("d/", "d/a")
+	dir, d, _ := k.measured(r, "d")
+	k.Fail = func(call string) error {
+		if strings.HasPrefix(call, "rename ") {
+			return unix.EXDEV
+		}
+		return nil
+	}
+	entries, replaced, err := r.Delete(dir, &d)
+	require.NoError(t, err)
+	require.False(t, replaced)
+	require.EqualValues(t, 2, entries)
+	require.Empty(t, k.names(""))
 }
 
 // What replaces a directory takes its name at once. It is removed if it is not wanted any

@@ -12,8 +12,11 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
 	"tidemark/pkg/mtree/wire"
 )
@@ -368,4 +371,70 @@ func TestAnEarlierMarkerIsPutBack(t *testing.T) {
 			require.Equal(t, "aaaaaa", r.Tree().Fingerprint, name)
 		}
 	}
+}
+
+// The directory that a copy was is known by its inode, its birth and its file system, all of them.
+func TestIsAt(t *testing.T) {
+	_, r := simulated(t)
+	require.True(t, r.isAt(r.Self))
+	for _, change := range []func(self *state.Root){
+		func(self *state.Root) { self.Node.Ino++ },
+		func(self *state.Root) { self.BTime = self.BTime.Add(1) },
+		func(self *state.Root) { self.FS += "x" },
+	} {
+		self := r.Self
+		change(&self)
+		require.False(t, r.isAt(self))
+	}
+}
+
+// A copy lost its marker under a running mirror, and somebody let watch keep the directory, which lost that
+// marker, too. The attribute proves a source: it is no copy again.
+func TestACopyThatBecameASource(t *testing.T) {
+	k, r := simulated(t)
+	k.claimed(r)
+	r.Close()
+	root, err := disk.OpenRoot("/copy")
+	require.NoError(t, err)
+	f := &found{faulty: k, root: root}
+	f.tree("f")
+	f.lose()
+	f.writes("", state.Source, bound)
+	f.lose()
+	require.NoError(t, root.Close())
+	o := k.options()
+	o.Before = r
+	_, err = Open(o)
+	require.ErrorIs(t, err, errSource)
+}
+
+// The attribute of another directory, as a copy of that brings it along, says nothing of this one.
+func TestAnAttributeOfAnotherDirectory(t *testing.T) {
+	k, r := simulated(t)
+	tree := k.claimed(r)
+	tree.Fingerprint = "aaaaaa"
+	require.NoError(t, r.SetTree(tree))
+	backup := r.TreeFile()
+	f := &found{faulty: k, root: r.Root}
+	f.writes("", state.Copy, func(t *state.Tree) { t.Inode++; t.Fingerprint = "bbbbbb" })
+	require.NoError(t, state.WriteFile(r.marker.Dir(), "tree", backup))
+	r.Close()
+	require.Equal(t, "aaaaaa", k.replica().Tree().Fingerprint)
+}
+
+// composing is a file system that takes two ways to compose a letter for one, as ZFS does with
+// normalization.
+type composing struct{ *faultkernel.Kernel }
+
+func (c composing) Statx(dirfd int, path string, flags, mask int) (unix.Statx_t, error) {
+	return c.Kernel.Statx(dirfd, strings.ReplaceAll(path, "e\u0301", "\u00e9"), flags, mask)
+}
+
+// Whether a file system composes names is known from the start: else a part deleted what it did not name.
+func TestAFileSystemThatComposesNames(t *testing.T) {
+	k := newFaulty(t, simkernel.Options{}, 0)
+	require.False(t, k.replica().Staging.Composes)
+	k = newFaulty(t, simkernel.Options{}, 0)
+	defer sys.Simulate(composing{k.Kernel})()
+	require.True(t, k.replica().Staging.Composes)
 }

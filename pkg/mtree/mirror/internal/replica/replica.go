@@ -120,7 +120,7 @@ func (r *Replica) Dir(path string) (*disk.Dir, error) {
 // accessible if their owner may not read or enter them; they get their modes back with their stamps.
 func (r *Replica) Enter(path string) (*disk.Dir, error) {
 	dir, err := r.Dir(path)
-	if err == nil || !disk.IsDenied(err) || path == "" {
+	if !disk.IsDenied(err) || path == "" {
 		return dir, err
 	}
 	up, upErr := r.Enter(mtree.ParentPath(path))

@@ -187,3 +187,13 @@ func TestStillAtMendsTheLog(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, listed, record)
 }
+
+// When the root of the source was read is worth writing: a cache that answers with an earlier one is known
+// by it.
+func TestWhenTheSourceWasReadIsWritten(t *testing.T) {
+	a := state.Status{SourceRead: new(mtree.Unix(1, 0)), Counters: Counters{Walked: 1}.fields(), Deletions: &state.Deletions{}}
+	b := a
+	require.True(t, sameStatus(&a, &b))
+	b.SourceRead = new(mtree.Unix(2, 0))
+	require.False(t, sameStatus(&a, &b))
+}

@@ -195,7 +195,7 @@ func TestTheListForgetsWhatIsGone(t *testing.T) {
 	dir, d, _ := k.measured(r, "d/gone")
 	_, _, err := r.Delete(dir, &d)
 	require.NoError(t, err)
-	k.Refuse("openat2 stays", unix.EIO, 1)
+	k.Refuse("open stays", unix.EIO, 1)
 	require.NoError(t, r.WriteUnread())
 	info, err := k.dir(r, "stays").Self()
 	require.NoError(t, err)

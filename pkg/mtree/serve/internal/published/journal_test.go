@@ -55,3 +55,58 @@ func TestNamesThatNobodyWroteDown(t *testing.T) {
 		}
 	})
 }
+
+// The journal counts while a live program keeps the tree that it is of. Of any other tree or time it
+// told a reader that nothing had changed.
+func TestTheJournalOfATreeThatIsKept(t *testing.T) {
+	simulated(t, 0, func(t *testing.T, w *world) {
+		w.says(source(), state.Status{State: wire.Watched})
+		w.keep(func(m *state.Marker) {
+			var j journal.Writer
+			require.NoError(t, j.Begin(m, journal.Tree{ID: source().ID, Epoch: source().Epoch}))
+			require.NoError(t, j.Write(machine.Now(), nil))
+		})
+		tree := w.open(Config{})
+		for name, c := range map[string]struct {
+			change func(s *Snapshot)
+			counts bool
+		}{
+			"watched":           {func(*Snapshot) {}, true},
+			"auditing":          {func(s *Snapshot) { s.State = wire.Auditing }, true},
+			"a copy":            {func(s *Snapshot) { s.State = wire.Mirrored }, true},
+			"nobody keeps it":   {func(s *Snapshot) { s.State = wire.Audited }, false},
+			"it is degraded":    {func(s *Snapshot) { s.State = wire.Degraded }, false},
+			"it has no id":      {func(s *Snapshot) { s.Tree.ID = "" }, false},
+			"it was replaced":   {func(s *Snapshot) { s.Replaced = true }, false},
+			"nobody knows more": {func(s *Snapshot) { s.Unread = true }, false},
+		} {
+			s := *tree.Now()
+			c.change(&s)
+			_, err := tree.Journal(&s)
+			if c.counts {
+				require.NoError(t, err, name)
+				continue
+			}
+			require.ErrorIs(t, err, journal.ErrUnproved, name)
+			require.ErrorContains(t, err, "nobody keeps the stamps", name)
+		}
+	})
+}
+
+// A directory that is hidden, excluded by serve or by the mirror, or that no listing can name, is not
+// told when it changes.
+func TestWhichDirectoriesMayBeTold(t *testing.T) {
+	simulated(t, 0, func(t *testing.T, w *world) {
+		w.fill("d/")
+		copied := replica()
+		copied.Filters = []string{"- /filtered"}
+		w.says(copied, state.Status{State: wire.Mirrored})
+		tree := w.open(Config{Exclude: excluding(t, "excluded"), Hidden: true})
+		for path, told := range map[string]bool{
+			"": true, "d": true, "d/.dot": true, "excluded": false, "excluded/d": false, "filtered": false, "filtered/d": false,
+			".tidemark": false, "d//e": false,
+		} {
+			require.Equal(t, told, tree.TellsDir(path), path)
+		}
+	})
+}
