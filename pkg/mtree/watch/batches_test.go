@@ -278,3 +278,26 @@ func TestEmptyBatch(t *testing.T) {
 		require.Contains(t, p.exceptions.Unread(), "a")
 	})
 }
+
+// The clock was set back by less than the tree had been quiet, and a batch came before the kernel
+// told of that, or where it tells nobody. No reading lay before an earlier one: a stamp was given
+// that a directory had shown in the seconds before, and who had listed it then was complete with it.
+func TestABatchAfterTheClockWasSetBack(t *testing.T) {
+	for name, publish := range map[string]func(p *post) error{
+		"events": func(p *post) error {
+			p.hear(&notify.DirEvents{Path: "a", Dirty: true})
+			return p.publishEvents(p.ctx)
+		},
+		"findings": func(p *post) error { return p.publishFindings(p.ctx, []audit.Finding{{Path: "a"}}) },
+	} {
+		manned(t, []string{"a/"}, func(t *testing.T, p *post) {
+			require.NoError(t, p.publishEvents(p.ctx))
+			p.sleep(time.Minute)
+			shown := p.now()
+			p.later -= 4 * time.Second
+			require.NoError(t, publish(p))
+			require.False(t, p.shows("a").Before(shown), name)
+			require.False(t, p.audits.running, "that is no loss")
+		})
+	}
+}

@@ -116,6 +116,7 @@ func TestStartTakesOver(t *testing.T) {
 		require.Equal(t, tree.Epoch, now.Epoch)
 		require.Len(t, now.Runs, len(tree.Runs)+1)
 		require.True(t, now.Same(w.writtenTree))
+		require.Equal(t, w.inode.Node.Dev, w.ownWrites.Device, "else the root of a mount, whose inode may be the root's, takes its writes")
 		require.True(t, w.audits.owed)
 		require.NotNil(t, w.earlier)
 		d, err := disk.OpenRoot("/tree/a")
@@ -409,6 +410,52 @@ func TestStartElsewhere(t *testing.T) {
 			require.Equal(t, writable, after.State == wire.Unwatched && after.Status.Checkpoint == nil, role)
 			require.Equal(t, !writable, strings.Contains(s.text.String(), "give serve the same --state-dir"), role)
 			require.NoError(t, m.Close())
+		})
+	}
+}
+
+// What says that somebody keeps the stamps is taken back: a state as well as a checkpoint. What says
+// so no more, or is not there, is not written. What cannot be read now is left: the next start may
+// need what else it says.
+func TestStatusThatIsTakenBack(t *testing.T) {
+	at := mtree.Unix(1000, 0)
+	for _, c := range []struct {
+		what   string
+		text   string // of the file; "": it has status
+		status state.Status
+		fails  error
+		writes bool
+	}{
+		{what: "a state", status: state.Status{State: wire.Degraded}, writes: true},
+		{what: "a checkpoint", status: state.Status{State: wire.Unwatched, Checkpoint: &at}, writes: true},
+		{what: "damaged", text: "{", writes: true},
+		{what: "nothing", status: state.Status{State: wire.Unwatched}},
+		{what: "not there", fails: unix.ENOENT},
+		{what: "cannot be read", status: state.Status{State: wire.Audited, Checkpoint: &at}, fails: unix.EIO},
+	} {
+		starts(t, true, func(t *testing.T, s *start) {
+			w := s.open()
+			defer w.close()
+			own := s.marker()
+			defer own.Close()
+			f, err := own.CreateStatus()
+			require.NoError(t, err)
+			require.NoError(t, errors.Join(f.Write(c.status), f.Close()))
+			if c.text != "" {
+				require.NoError(t, s.Shell.Write(markerPath+"/status.json", c.text))
+			}
+			s.text.Reset()
+			s.Made("")
+			s.Refuse("open status.json", c.fails, 1)
+			w.takeBackStatus(own)
+			require.Equal(t, c.writes, s.Made("write status.json") > 0, c.what)
+			require.Equal(t, c.fails == unix.EIO, strings.Contains(s.text.String(), "cannot read"), c.what)
+			if c.writes {
+				have, err := own.ReadStatus()
+				require.NoError(t, err)
+				require.Equal(t, wire.Unwatched, have.State, c.what)
+				require.Nil(t, have.Checkpoint, c.what)
+			}
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
 // Another file system is not even opened, and counted, unless mounts are to be crossed. One
@@ -172,7 +173,7 @@ func TestWhatAnAuditCannotRead(t *testing.T) {
 		for _, fail := range []struct {
 			call string
 			nth  int
-		}{{"open b", 1}, {"statx b", 2}, {"list b", 1}} {
+		}{{"open b", 1}, {"statx b", 2}, {"statx b", 3}, {"list b", 1}} {
 			s := newSurvey(t, "a/b/", "c/")
 			s.First = first
 			s.RefuseNth(fail.call, fail.nth, unix.EIO)
@@ -229,6 +230,61 @@ func TestMountsThatAreNotHeard(t *testing.T) {
 		require.ElementsMatch(t, []string{"", "c", "m", "x"}, s.ear.Names)
 		require.Equal(t, !elsewhere, s.Health.HearsAll())
 		require.Equal(t, 1, s.Made("statfs "))
+	}
+}
+
+// A mount that could not be armed counted as heard, because its file system can be heard: the tree
+// was "watched", and what changed in the mount was never published.
+func TestMountsThatCannotBeArmed(t *testing.T) {
+	s := newSurvey(t, "m/x/", "c/")
+	s.CrossMounts = true
+	s.Mount("m")
+	s.ear.Arming = func(name string) error {
+		if name == "m" {
+			return notify.ErrLimit
+		}
+		return nil
+	}
+	require.Equal(t, "", s.run())
+	require.Equal(t, []string{"", "c"}, s.ear.Names)
+	require.False(t, s.Health.HearsAll())
+}
+
+// A file that is removed between the first look at its directory and the watch has no event, and
+// no entry shows it: it stayed in every copy. A directory that is heard already needs one look.
+func TestRemovedBeforeItIsArmed(t *testing.T) {
+	s := newSurvey(t, "a/f", "a/g")
+	s.ear.Arming = func(name string) error {
+		if name == "a" {
+			require.NoError(t, s.Shell.Remove("/tree/a/f"))
+		}
+		return nil
+	}
+	require.Equal(t, "a", s.run())
+	s.ear.Arming = nil
+	s.settle()
+	require.Equal(t, "", s.run())
+	require.Equal(t, 2, s.Made("statx a"), "one when it is listed, one when it is opened")
+}
+
+// The mode and owner of a directory that cannot be read are published by the one that it is in. It
+// is a change once: not if they are as they were, and not if that one was stamped since.
+func TestModeOfWhatStaysUnread(t *testing.T) {
+	for _, c := range []struct{ changed, stamped, found string }{{"", "", ""}, {"a/b", "", "a"}, {"a/b", "a", ""}} {
+		s := newSurvey(t, "a/b/")
+		s.change("a/b") // later than what it is in
+		s.Health.CannotRead("a/b", s.info("a/b").Node.Ino, unix.EACCES)
+		s.Since, s.Before, s.Floor = machine.Now(), machine.Now(), machine.Now()
+		if c.changed != "" {
+			s.change(c.changed)
+		}
+		if c.stamped != "" {
+			s.change(c.stamped)
+			s.OwnWrites.Put(s.info("a"), ownwrites.PlaceOf(s.info(""), "a", s.info("a")), ownwrites.Proven, false)
+		}
+		s.Refuse("open b", unix.EACCES, 1)
+		require.Equal(t, c.found, s.run(), c)
+		require.True(t, s.isUnread("a/b"))
 	}
 }
 

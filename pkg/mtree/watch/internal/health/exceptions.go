@@ -339,14 +339,11 @@ func (e *Exceptions) writtenLate() bool {
 	return e.late
 }
 
-// acceptedLate returns the directories that ceased to refuse their time, if their lines may have
-// outlived that, in order.
+// acceptedLate returns the directories that ceased to refuse their time, in order. If writtenLate,
+// their lines may have outlived that.
 func (e *Exceptions) acceptedLate() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.late {
-		return nil
-	}
 	return slices.Sorted(maps.Keys(e.accepted))
 }
 

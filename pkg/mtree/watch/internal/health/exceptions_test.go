@@ -280,6 +280,47 @@ func TestAWriteThatFails(t *testing.T) {
 	require.True(t, e.writtenLate(), "nor does the next")
 }
 
+// Where a write failed, the directories that can be read again stay named until an audit has stamped
+// what is above them: readers of these stamps were refused there, and would not come back.
+func TestReadableAfterAWriteThatFailed(t *testing.T) {
+	top := t.TempDir()
+	e, m := newExceptions(), markerIn(t, top)
+	_, _ = e.setUnread("a/b", 5)
+	e.SetReadable("a/b")
+	require.NoError(t, os.Mkdir(top+"/.tidemark/unread", 0o755)) // in its way
+	save := func() error {
+		_, err := e.Save(m, false)
+		return err
+	}
+	require.Error(t, save())
+	e.beginAudit()
+	e.endAudit()
+	require.False(t, e.writtenLate(), "all is stamped anew")
+	e.DropReadable()
+	require.Contains(t, e.Unread(), "a/b", "still nobody is told")
+	require.Error(t, save())
+	require.NoError(t, os.Remove(top+"/.tidemark/unread"))
+	require.NoError(t, save())
+	e.DropReadable()
+	require.Contains(t, e.Unread(), "a/b", "told late")
+	e.beginAudit()
+	e.endAudit()
+	e.DropReadable()
+	require.Empty(t, e.Unread())
+}
+
+// While the files cannot be written, directories may come and go for long: only so many of those
+// that went are remembered.
+func TestRoomForWhatWent(t *testing.T) {
+	e := newExceptions()
+	e.Untold()
+	for i := range state.MaxStamps + 1 {
+		_, _ = e.refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i + 1)}, at(1), false)
+		e.accept(fmt.Sprint(i))
+	}
+	require.Len(t, e.acceptedLate(), state.MaxStamps)
+}
+
 // If readers could not be told that there are files, it is as if these had not been written.
 func TestUntold(t *testing.T) {
 	e, m := newExceptions(), markerIn(t, t.TempDir())

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
 )
 
@@ -60,5 +61,21 @@ func TestWhatTheDiskRefuses(t *testing.T) {
 		k.name, k.fd = c.name, c.fd
 		require.ErrorIs(t, claim(), unix.EIO)
 		require.Equal(t, exit.Local, exit.Of(claim()))
+	}
+}
+
+// A root whose attributes cannot be read is not taken for a new tree: it may be a mirror's copy, and
+// its own copies would be compared with a tree of another id.
+func TestAttributesThatCannotBeRead(t *testing.T) {
+	for nth := range 2 { // the note of the tree, the record of a mirror
+		k := faultkernel.New(t, 0)
+		k.Make(t, "/tree/")
+		root, err := disk.OpenRoot("/tree")
+		require.NoError(t, err)
+		k.RefuseNth("getxattr tree", nth+1, unix.EIO)
+		_, _, _, err = Claim(Options{Now: func() mtree.Stamp { return clock }}, root)
+		require.ErrorIs(t, err, unix.EIO)
+		require.Equal(t, exit.Local, exit.Of(err))
+		require.NoError(t, root.Close())
 	}
 }

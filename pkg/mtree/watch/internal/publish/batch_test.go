@@ -140,6 +140,11 @@ func TestAddFindings(t *testing.T) {
 		b.AddFindings([]audit.Finding{{Path: "d", Came: at(came[0])}, {Path: "d", Came: at(came[1])}})
 		require.Equal(t, at(7), b.at("d").found.Came, came)
 	}
+	for _, below := range [][2]bool{{true, false}, {false, true}} { // what is below may have come with either
+		b := Batch{}
+		b.AddFindings([]audit.Finding{{Path: "d", Below: below[0]}, {Path: "d", Below: below[1]}})
+		require.True(t, b.at("d").found.Below, below)
+	}
 	b := Batch{}
 	b.AddFindings([]audit.Finding{{Path: "d", ShowOnly: true}})
 	require.True(t, b.at("d").showOnly)
@@ -158,6 +163,9 @@ func TestAddEntry(t *testing.T) {
 	require.True(t, b.at("d").dirty)
 	require.False(t, b.at("d").touches("e"), "whatever it shows")
 	require.True(t, b.at("a/c").retry)
+	b.AddArrival("g/h")
+	require.Equal(t, 4, b.Size)
+	require.True(t, b.at("g").arrives("h"), "all below it is stamped")
 	require.False(t, b.TouchesMarker())
 	b.AddEntry("a", mtree.MarkerName)
 	require.False(t, b.TouchesMarker(), "not in the root")
