@@ -23,7 +23,7 @@ type options struct {
 }
 
 func main() {
-	defer runtime.KeepAlive(tuneCollector())
+	defer runtime.KeepAlive(cli.LimitGarbage(12<<20, 10))
 	o := options{Config: serve.Config{Stats: new(serve.Stats), Version: cli.Version()}, cache: 64 << 20, http: string(serve.Fast)}
 	cli.Main(cli.Command{
 		Name:    "serve",

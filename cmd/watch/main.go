@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -26,6 +27,7 @@ type options struct {
 }
 
 func main() {
+	defer runtime.KeepAlive(cli.LimitGarbage(4<<20, 33))
 	o := options{Config: watch.Config{Stats: new(watch.Stats)}, hangups: make(chan struct{}, 1)}
 	cli.Main(cli.Command{
 		Name:    "watch",

@@ -19,4 +19,5 @@
 //	client.go            how mirror presents itself to a server
 //	tokens.go            the tokens that serve accepts
 //	kept.go              files that are read again when they change
+//	garbage.go           when garbage is collected
 package cli
