@@ -22,7 +22,7 @@ func main() {
 		Example: "  tidemark-mirror http://host:8077/ /srv/copy\n  tidemark-mirror --once --dry-run http://host:8077/ /srv/copy\n  tidemark-mirror --status /srv/copy",
 		Flags:   o.define,
 		Alone: func(given int) bool {
-			return o.status || o.release || o.waitFor != "" || (o.verify || o.repair) && !o.Adopt && given <= 1
+			return o.status || o.age != 0 || o.release || o.waitFor != "" || (o.verify || o.repair) && !o.Adopt && given <= 1
 		},
 		Run:   o.run,
 		Stats: o.Stats.Each,
@@ -34,6 +34,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.Log, o.Out, o.Ready, o.Notify = env.Log, env.Stdout, env.Ready, env.Notify
 	o.IntervalSet = env.Flags.Changed("interval")
 	o.SelectionSet = slices.ContainsFunc([]string{"include", "exclude", "no-delete", "no-links"}, env.Flags.Changed)
+	o.checks = env.Flags.Changed("check")
 	o.BWLimit = int64(o.bwLimit)
 	o.UserAgent = "tidemark-mirror/" + cli.Version()
 	if err := o.check(); err != nil {
@@ -50,6 +51,10 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	}
 	o.Credentials = o.client.Now
 	switch {
+	case o.checks:
+		return mirror.Check(env.Stdout, o.Dest, o.StateDir, o.age)
+	case o.status && o.json:
+		return mirror.EncodeStatus(env.Stdout, o.Dest, o.StateDir)
 	case o.status:
 		return mirror.PrintStatus(env.Stdout, o.Dest, o.StateDir)
 	case o.waitFor != "":

@@ -19,8 +19,10 @@ type options struct {
 	bwLimit cli.Size
 	client  cli.Client
 	waitFor string
+	age     time.Duration // of --check
+	checks  bool          // --check was given
 
-	once, status, release, verify, repair bool
+	once, status, json, release, verify, repair bool
 }
 
 func (o *options) define(f *pflag.FlagSet) {
@@ -47,6 +49,8 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "enter directories on other file systems")
 	f.StringVar(&o.StateDir, "state-dir", "", "keep the state in `DIR` instead of DEST/.tidemark")
 	f.BoolVar(&o.status, "status", false, "print lag, last pass and held deletions of DEST and exit")
+	f.BoolVar(&o.json, "json", false, "with --status: as JSON")
+	f.Var(cli.DurationVar(&o.age, 0), "check", "say in one line whether DEST was confirmed within `AGE`, with nothing held and nothing failed; exit 1 if not")
 	f.StringVar(&o.waitFor, "wait-for", "", "wait until DEST holds everything up to `STAMP` (see watch --sync)")
 	f.BoolVar(&o.release, "release", false, "carry out exactly the deletions now held in DEST")
 	f.BoolVar(&o.verify, "verify", false, "compare every byte of DEST with the sums of its source; with --adopt: while adopting, then exit")
@@ -57,7 +61,7 @@ func (o *options) define(f *pflag.FlagSet) {
 func (o *options) check() error {
 	modes := 0
 	o.Sums = o.Adopt && o.verify
-	for _, given := range []bool{o.once && !o.Sums, o.status, o.waitFor != "", o.release, o.verify} {
+	for _, given := range []bool{o.once && !o.Sums, o.status, o.checks, o.waitFor != "", o.release, o.verify} {
 		if given {
 			modes++
 		}
@@ -66,7 +70,11 @@ func (o *options) check() error {
 	case strings.Contains(o.Dest, "://"): // not shown: it may hold a password
 		return exit.With(exit.Usage, errors.New("DEST is a URL"), "give SOURCE first, then a directory")
 	case modes > 1:
-		return exit.With(exit.Usage, errors.New("--once, --status, --wait-for, --release and --verify exclude one another"), "give one of them")
+		return exit.With(exit.Usage, errors.New("--once, --status, --check, --wait-for, --release and --verify exclude one another"), "give one of them")
+	case o.checks && o.age == 0:
+		return exit.With(exit.Usage, errors.New("--check 0s: every copy is older"), "give an age above that, as 60s")
+	case o.json && !o.status:
+		return exit.With(exit.Usage, errors.New("--json goes with --status"), "give both")
 	case o.repair && !o.verify:
 		return exit.With(exit.Usage, errors.New("--repair goes with --verify"), "give both")
 	case o.DryRun && (o.release || o.repair && !o.Sums):

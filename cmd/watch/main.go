@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -20,10 +21,10 @@ import (
 // options are what the command line and the environment say.
 type options struct {
 	watch.Config
-	once, print, status, sync bool
-	since                     string
-	null                      bool
-	hangups                   chan struct{}
+	once, print, status, json, sync bool
+	since                           string
+	null                            bool
+	hangups                         chan struct{}
 }
 
 func main() {
@@ -56,6 +57,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "enter directories on other file systems")
 	f.StringVar(&o.StateDir, "state-dir", "", "keep the state in `DIR` instead of .tidemark, where the root is not writable")
 	f.BoolVar(&o.status, "status", false, "print the state of DIR's watcher and exit")
+	f.BoolVar(&o.json, "json", false, "with --status: as JSON")
 	f.StringVar(&o.since, "since", "", "print the paths of what changed since --sync printed `STAMP`, and exit")
 	f.BoolVarP(&o.null, "null", "0", false, "with --since: end each path with a NUL, and escape nothing")
 	f.BoolVar(&o.sync, "sync", false, "wait until everything done so far is published, print the root's stamp and exit")
@@ -65,6 +67,10 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 	o.Root, o.Log, o.Ready, o.Notify = env.Args["DIR"], env.Log, env.Ready, env.Notify
 	o.Audit = o.hangups
 	switch {
+	case o.json && !o.status:
+		return exit.With(exit.Usage, errors.New("--json goes with --status"), "give both")
+	case o.status && o.json:
+		return watch.EncodeStatus(env.Stdout, o.Root, o.StateDir)
 	case o.status:
 		return watch.PrintStatus(env.Stdout, o.Root, o.StateDir)
 	case o.since != "":

@@ -133,7 +133,9 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		return exit.With(exit.Usage, err, "see --help")
 	})
 	if err := root.Execute(); err != nil {
-		fmt.Fprintf(out, "tidemark-%s: %s\n", c.Name, oneLine(err))
+		if text := oneLine(err); text != "" { // guard: TestWhatIsTold
+			fmt.Fprintf(out, "tidemark-%s: %s\n", c.Name, text)
+		}
 		return max(code, exit.Of(err))
 	}
 	return code

@@ -297,3 +297,11 @@ func TestLinesOfTheHTTPClient(t *testing.T) {
 	require.Equal(t, exit.Done, run(c, []string{"--log-format", "json", "src", "dst"}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), `"level":"WARN","msg":"http","error":"Unsolicited response received on idle HTTP channel`)
 }
+
+// A command that has said it on stdout says it once.
+func TestWhatIsTold(t *testing.T) {
+	p := probe{err: exit.With(exit.Failed, exit.ErrTold, "")}
+	code, text := p.run("a", "b")
+	require.Equal(t, exit.Failed, code)
+	require.Empty(t, text)
+}

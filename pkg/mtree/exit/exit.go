@@ -28,6 +28,9 @@ type Error struct {
 	Remedy string // what to do about it, one sentence; may be empty
 }
 
+// ErrTold stands for what was printed already: it has no text.
+var ErrTold = errors.New("")
+
 // Error returns the text of the error and then the remedy.
 func (e *Error) Error() string {
 	if e.Remedy == "" {

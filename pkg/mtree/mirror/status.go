@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -15,97 +16,247 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
+// copyReport is what is known of a copy, as --status --json prints it. Times are by the clock of
+// this machine, stamps by those of the source.
+type copyReport struct {
+	State  wire.State `json:"state"`
+	Source string     `json:"source"`
+	Tree   string     `json:"tree,omitempty"` // "": the source has no id
+	Epoch  uint64     `json:"epoch,omitempty"`
+	Older  uint64     `json:"older,omitempty"` // the epoch of a source that is of an older lineage
+	Path   string     `json:"path,omitempty"`  // which directory of the tree it is; "": the root
+
+	SourceState  wire.State `json:"source_state,omitempty"`  // what the source said of itself
+	SourceUnread int        `json:"source_unread,omitempty"` // directories that it does not publish
+	Walks        bool       `json:"walks,omitempty"`         // its stamps do not prune: every pass is a full walk
+
+	Root       *mtree.Stamp `json:"root,omitempty"`
+	Lag        *float64     `json:"lag,omitempty"`       // seconds since Confirmed
+	Confirmed  *time.Time   `json:"confirmed,omitempty"` // up to when the copy is known to equal what the source published
+	Away       *time.Time   `json:"unreachable_since,omitempty"`
+	LastChange *time.Time   `json:"last_change,omitempty"`
+	Updated    *time.Time   `json:"updated,omitempty"` // when the status was written
+
+	Entries    int64  `json:"entries"`
+	Incomplete int64  `json:"incomplete"` // directories that the last pass left so
+	Failed     int64  `json:"failed"`     // paths, in that pass
+	Error      string `json:"error,omitempty"`
+	NotCopied  int64  `json:"not_copied"`
+	Unread     int    `json:"unread,omitempty"` // directories that the source may not read, and that the copy never had whole
+	Held       int64  `json:"held"`             // entries
+
+	HeldDeletions []heldDeletion `json:"held_deletions,omitempty"`
+}
+
+// heldDeletion is a deletion that is held.
+type heldDeletion struct {
+	Why     string `json:"why"`
+	Kind    string `json:"kind"`
+	Path    string `json:"path"` // escaped as in listings
+	Entries int64  `json:"entries"`
+}
+
 // PrintStatus writes what is known of the copy at dest, as lines "name: value", and the
 // deletions that are held. It only reads the disk and makes no request.
 func PrintStatus(w io.Writer, dest, stateDir string) error {
-	l, err := replica.LookAt(dest, stateDir)
+	r, err := lookAtCopy(dest, stateDir)
+	if err == nil {
+		r.print(w)
+	}
+	return err
+}
+
+// EncodeStatus writes the same as an object of JSON.
+func EncodeStatus(w io.Writer, dest, stateDir string) error {
+	r, err := lookAtCopy(dest, stateDir)
 	if err != nil {
 		return err
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return exit.With(exit.Local, e.Encode(r), "")
+}
+
+// Check writes in one line how the copy at dest stands. It is well if it was confirmed within the
+// time age, the last pass failed with no path, and no deletion is held; else the error, which
+// carries exit.Failed, is exit.ErrTold. Like PrintStatus it only reads the disk.
+func Check(w io.Writer, dest, stateDir string, age time.Duration) error {
+	r, err := lookAtCopy(dest, stateDir)
+	if err != nil {
+		return err
+	}
+	wrong := r.wrong(age)
+	if len(wrong) == 0 {
+		_, err := fmt.Fprintf(w, "ok: confirmed %s ago, %d entries\n", r.lag(), r.Entries)
+		return exit.With(exit.Local, err, "")
+	}
+	if _, err := fmt.Fprintln(w, strings.Join(wrong, "; ")); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	return exit.With(exit.Failed, exit.ErrTold, "")
+}
+
+// wrong says what keeps the copy from being well, as Check has it.
+func (r *copyReport) wrong(age time.Duration) (wrong []string) {
+	late := ""
+	switch {
+	case r.Confirmed == nil:
+		late = "never confirmed"
+	case r.lag() > age:
+		late = fmt.Sprintf("confirmed %s ago, more than %s", r.lag(), age)
+	}
+	if late != "" && r.Away != nil {
+		late += ", source unreachable since " + r.Away.Format(time.RFC3339)
+	}
+	if late != "" && r.Error != "" {
+		late += ", " + strconv.Quote(r.Error)
+	}
+	if late != "" {
+		wrong = append(wrong, late)
+	}
+	if r.Failed > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d paths failed in the last pass", r.Failed))
+	}
+	if r.Held > 0 {
+		why := "" // a hold that was written before its list
+		if len(r.HeldDeletions) > 0 {
+			why = ": " + r.HeldDeletions[0].Why
+		}
+		wrong = append(wrong, fmt.Sprintf("deletions of %d entries are held%s", r.Held, why))
+	}
+	return wrong
+}
+
+// lag returns how long ago the copy was confirmed.
+func (r *copyReport) lag() time.Duration {
+	return time.Duration(*r.Lag * float64(time.Second)).Round(time.Millisecond)
+}
+
+// lookAtCopy reads what is known of a copy.
+func lookAtCopy(dest, stateDir string) (*copyReport, error) {
+	l, err := replica.LookAt(dest, stateDir)
+	if err != nil {
+		return nil, err
 	}
 	defer l.Close()
 	held, err := l.Held()
 	if err != nil {
-		return exit.With(exit.Local, err, "")
+		return nil, exit.With(exit.Local, err, "")
 	}
 	uncopied, err := l.Uncopied()
 	if err != nil {
-		return exit.With(exit.Local, err, "")
+		return nil, exit.With(exit.Local, err, "")
 	}
-	s := &l.Status
-	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, state.SourceName(l.Tree.Upstream), treeLines(&l.Tree))
-	printSource(w, s)
-	if s.Walked && l.State == wire.Unwatched {
-		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
+	s, counters := &l.Status, replica.CountersOf(&l.Status)
+	r := &copyReport{
+		State: l.State, Source: state.SourceName(l.Tree.Upstream), Tree: l.Tree.ID,
+		SourceState: s.SourceState, SourceUnread: s.SourceUnread, Walks: s.Walked && l.State == wire.Unwatched,
+		Root: s.Root, Away: clockTime(s.Away), Updated: clockTime(s.Updated), Confirmed: clockTime(l.Confirmed()),
+		Entries: counters.Entries, Incomplete: counters.Incomplete, Failed: counters.Failed, Error: s.Error,
+		NotCopied: uncopied.Total(), Unread: s.Unread, Held: held.Total(),
 	}
-	if s.Root != nil {
-		fmt.Fprintf(w, "root: %s\n", *s.Root)
+	if r.Tree != "" {
+		r.Epoch, r.Older = l.Tree.Epoch, l.Tree.Older
+		if l.Tree.Path != "/" {
+			r.Path = l.Tree.Path
+		}
 	}
-	printLag(w, l)
-	counters := replica.CountersOf(s)
+	if at := l.Confirmed(); at != nil {
+		lag := max(0, machine.Now().Sub(*at)).Seconds()
+		r.Lag = &lag
+	}
 	if counters.Ended != 0 {
-		fmt.Fprintf(w, "last change: %s\n", time.Unix(counters.Ended, 0).UTC().Format(time.RFC3339))
+		ended := time.Unix(counters.Ended, 0).UTC()
+		r.LastChange = &ended
 	}
-	if s.Updated != nil {
-		fmt.Fprintf(w, "updated: %s\n", s.Updated.Time().Format(time.RFC3339))
-	}
-	fmt.Fprintf(w, "entries: %d\nincomplete: %d\nfailed: %d\n", counters.Entries, counters.Incomplete, counters.Failed)
-	if s.Error != "" {
-		fmt.Fprintf(w, "error: %q\n", s.Error)
-	}
-	fmt.Fprintf(w, "not copied: %d\n", uncopied.Total())
-	if s.Unread > 0 {
-		fmt.Fprintf(w, "not readable at the source: %d directories, which the copy never had whole\n", s.Unread)
-	}
-	fmt.Fprintf(w, "held: %d\n", held.Total())
 	for i := range held.Entries {
 		e := &held.Entries[i]
-		if i == 0 || e.Why != held.Entries[i-1].Why {
+		r.HeldDeletions = append(r.HeldDeletions, heldDeletion{e.Why, e.Kind.String(), mtree.EscapeName(e.Path), e.Entries})
+	}
+	return r, nil
+}
+
+// clockTime returns a stamp of our clock as a time; nil for nil.
+func clockTime(s *mtree.Stamp) *time.Time {
+	if s == nil {
+		return nil
+	}
+	t := s.Time()
+	return &t
+}
+
+// print writes the report as lines.
+func (r *copyReport) print(w io.Writer) {
+	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", r.State, r.Source, r.treeLines())
+	r.printSource(w)
+	if r.Walks {
+		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
+	}
+	if r.Root != nil {
+		fmt.Fprintf(w, "root: %s\n", *r.Root)
+	}
+	r.printLag(w)
+	if r.LastChange != nil {
+		fmt.Fprintf(w, "last change: %s\n", r.LastChange.Format(time.RFC3339))
+	}
+	if r.Updated != nil {
+		fmt.Fprintf(w, "updated: %s\n", r.Updated.Format(time.RFC3339))
+	}
+	fmt.Fprintf(w, "entries: %d\nincomplete: %d\nfailed: %d\n", r.Entries, r.Incomplete, r.Failed)
+	if r.Error != "" {
+		fmt.Fprintf(w, "error: %q\n", r.Error)
+	}
+	fmt.Fprintf(w, "not copied: %d\n", r.NotCopied)
+	if r.Unread > 0 {
+		fmt.Fprintf(w, "not readable at the source: %d directories, which the copy never had whole\n", r.Unread)
+	}
+	fmt.Fprintf(w, "held: %d\n", r.Held)
+	for i, e := range r.HeldDeletions {
+		if i == 0 || e.Why != r.HeldDeletions[i-1].Why {
 			fmt.Fprintf(w, "held because: %s\n", e.Why)
 		}
 		fmt.Fprintf(w, "  %s %s, %d entries\n", e.Kind, mtree.QuotePath(e.Path), e.Entries)
 	}
-	return nil
 }
 
 // printSource writes what the source said of itself when the last pass began: the copy is
 // no better than that.
-func printSource(w io.Writer, s *state.Status) {
-	if s.SourceState != "" {
-		word := strings.Trim(strconv.Quote(string(s.SourceState)), `"`) // whatever bytes the source sent
+func (r *copyReport) printSource(w io.Writer) {
+	if r.SourceState != "" {
+		word := strings.Trim(strconv.Quote(string(r.SourceState)), `"`) // whatever bytes the source sent
 		fmt.Fprintf(w, "source state: %s%s\n", word, map[wire.State]string{
 			wire.Audited:  ", nobody hears its changes: its next audit finds them",
 			wire.Degraded: ", not all of its changes are heard: its audits find them",
 			wire.Stale:    ", its mirror does not run",
-		}[s.SourceState])
+		}[r.SourceState])
 	}
-	if s.SourceUnread > 0 {
-		fmt.Fprintf(w, "not published by the source: %d directories, which its watch may not read; what the copy has of them stays as it is\n", s.SourceUnread)
+	if r.SourceUnread > 0 {
+		fmt.Fprintf(w, "not published by the source: %d directories, which its watch may not read; what the copy has of them stays as it is\n", r.SourceUnread)
 	}
 }
 
 // treeLines says which tree the copy was made from.
-func treeLines(t *state.Tree) string {
+func (r *copyReport) treeLines() string {
 	switch {
-	case t.ID == "":
+	case r.Tree == "":
 		return "tree: none, the source has no id\n"
-	case t.Older != 0:
-		return fmt.Sprintf("tree: %s epoch %d, the source is of an older lineage, epoch %d\n", t.ID, t.Epoch, t.Older)
-	case t.Path != "" && t.Path != "/":
-		return fmt.Sprintf("tree: %s epoch %d\npath: %q\n", t.ID, t.Epoch, t.Path)
+	case r.Older != 0:
+		return fmt.Sprintf("tree: %s epoch %d, the source is of an older lineage, epoch %d\n", r.Tree, r.Epoch, r.Older)
+	case r.Path != "":
+		return fmt.Sprintf("tree: %s epoch %d\npath: %q\n", r.Tree, r.Epoch, r.Path)
 	}
-	return fmt.Sprintf("tree: %s epoch %d\n", t.ID, t.Epoch)
+	return fmt.Sprintf("tree: %s epoch %d\n", r.Tree, r.Epoch)
 }
 
 // printLag writes up to when the copy is known to equal what the source published, and
 // how long ago that was. A live mirror asks an idle source at least every 45 s.
-func printLag(w io.Writer, l *replica.Look) {
-	at := l.Confirmed()
-	if at == nil {
+func (r *copyReport) printLag(w io.Writer) {
+	if r.Confirmed == nil {
 		fmt.Fprintln(w, "lag: unknown")
 	} else {
-		fmt.Fprintf(w, "lag: %s\nconfirmed until: %s\n", max(0, machine.Now().Sub(*at)).Round(time.Millisecond), at.Time().Format(time.RFC3339))
+		fmt.Fprintf(w, "lag: %s\nconfirmed until: %s\n", r.lag(), r.Confirmed.Format(time.RFC3339))
 	}
-	if s := &l.Status; s.Away != nil {
-		fmt.Fprintf(w, "source unreachable since: %s\n", s.Away.Time().Format(time.RFC3339))
+	if r.Away != nil {
+		fmt.Fprintf(w, "source unreachable since: %s\n", r.Away.Format(time.RFC3339))
 	}
 }

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -14,19 +15,73 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
+// treeReport is what a tree says about its watcher, as --status --json prints it. Times are stamps.
+type treeReport struct {
+	State      wire.State       `json:"state"`
+	Tree       string           `json:"tree,omitempty"`
+	Epoch      uint64           `json:"epoch,omitempty"`
+	Root       *mtree.Stamp     `json:"root,omitempty"` // the time of the root itself
+	Checkpoint *mtree.Stamp     `json:"checkpoint,omitempty"`
+	Floor      *mtree.Stamp     `json:"floor,omitempty"`
+	Updated    *mtree.Stamp     `json:"updated,omitempty"`
+	Backend    string           `json:"backend,omitempty"`
+	PID        int              `json:"pid,omitempty"` // of a program that runs
+	Trouble    string           `json:"trouble,omitempty"`
+	Counters   map[string]int64 `json:"counters,omitempty"`
+}
+
 // PrintStatus writes what the tree at root says about its watcher, one "key: value" a
 // line: state first.
 func PrintStatus(out io.Writer, root, stateDir string) error {
-	dir, err := identity.OpenRoot(root, stateDir, false)
+	r, err := lookAtTree(root, stateDir)
+	if err == nil {
+		_, err = io.WriteString(out, r.lines())
+		err = exit.With(exit.Local, err, "")
+	}
+	return err
+}
+
+// EncodeStatus writes the same as an object of JSON.
+func EncodeStatus(out io.Writer, root, stateDir string) error {
+	r, err := lookAtTree(root, stateDir)
 	if err != nil {
 		return err
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return exit.With(exit.Local, e.Encode(r), "")
+}
+
+// lookAtTree reads what the tree at root says about its watcher.
+func lookAtTree(root, stateDir string) (*treeReport, error) {
+	dir, err := identity.OpenRoot(root, stateDir, false)
+	if err != nil {
+		return nil, err
 	}
 	defer dir.Close()
 	p, err := state.ReadPublished(dir, stateDir)
 	if err != nil {
-		return exit.With(exit.Local, err, "")
+		return nil, exit.With(exit.Local, err, "")
 	}
-	lines := []string{"state: " + string(p.State)}
+	r := &treeReport{
+		State: p.State, Checkpoint: p.Status.Checkpoint, Floor: p.Status.Floor, Updated: p.Status.Updated,
+		Backend: p.Status.Backend, Trouble: p.Status.Error, Counters: p.Status.Counters,
+	}
+	if p.Tree.ID != "" {
+		r.Tree, r.Epoch = p.Tree.ID, p.Tree.Epoch
+	}
+	if info, err := dir.Self(); err == nil {
+		r.Root = &info.MTime
+	}
+	if p.State != wire.Audited && p.State != wire.Unwatched {
+		r.PID = p.Status.PID
+	}
+	return r, nil
+}
+
+// lines returns the report as text.
+func (r *treeReport) lines() string {
+	lines := []string{"state: " + string(r.State)}
 	add := func(key, value string) {
 		if value != "" {
 			lines = append(lines, key+": "+value)
@@ -37,24 +92,21 @@ func PrintStatus(out io.Writer, root, stateDir string) error {
 			add(key, s.String())
 		}
 	}
-	if p.Tree.ID != "" {
-		add("tree", p.Tree.ID)
-		add("epoch", fmt.Sprint(p.Tree.Epoch))
+	if r.Tree != "" {
+		add("tree", r.Tree)
+		add("epoch", fmt.Sprint(r.Epoch))
 	}
-	if info, err := dir.Self(); err == nil {
-		add("root", info.MTime.String())
+	stamp("root", r.Root)
+	stamp("checkpoint", r.Checkpoint)
+	stamp("floor", r.Floor)
+	stamp("updated", r.Updated)
+	add("backend", r.Backend)
+	if r.PID != 0 {
+		add("pid", fmt.Sprint(r.PID))
 	}
-	stamp("checkpoint", p.Status.Checkpoint)
-	stamp("floor", p.Status.Floor)
-	stamp("updated", p.Status.Updated)
-	add("backend", p.Status.Backend)
-	if p.Status.PID != 0 && p.State != wire.Audited && p.State != wire.Unwatched {
-		add("pid", fmt.Sprint(p.Status.PID))
+	add("trouble", r.Trouble)
+	for _, key := range slices.Sorted(maps.Keys(r.Counters)) {
+		add(key, fmt.Sprint(r.Counters[key]))
 	}
-	add("trouble", p.Status.Error)
-	for _, key := range slices.Sorted(maps.Keys(p.Status.Counters)) {
-		add(key, fmt.Sprint(p.Status.Counters[key]))
-	}
-	_, err = io.WriteString(out, strings.Join(lines, "\n")+"\n")
-	return exit.With(exit.Local, err, "")
+	return strings.Join(lines, "\n") + "\n"
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -278,6 +279,13 @@ func TestStatusLines(t *testing.T) {
 	require.Contains(t, text, "backend: fanotify")
 	require.Contains(t, text, "root: "+stampOf(t, root, ".").String())
 	require.Contains(t, text, "tree: "+r.status().Tree.ID)
+	out.Reset()
+	must(t, watch.EncodeStatus(&out, root, ""))
+	var object map[string]any
+	must(t, json.Unmarshal(out.Bytes(), &object))
+	require.Equal(t, []any{"watched", "fanotify", r.status().Tree.ID, stampOf(t, root, ".").String()},
+		[]any{object["state"], object["backend"], object["tree"], object["root"]})
+	require.Contains(t, object["counters"], "unread_directories")
 	r.stop()
 	out.Reset()
 	must(t, watch.PrintStatus(&out, root, ""))

@@ -1,0 +1,91 @@
+package mirror
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree/exit"
+)
+
+// What a monitor is told is one line, and everything that is wrong is in it.
+func TestWhatIsWrongWithACopy(t *testing.T) {
+	at, lag := time.Unix(1_000_000_000, 0).UTC(), 90.0
+	late := copyReport{Confirmed: &at, Lag: &lag}
+	away := late
+	away.Away, away.Error = &at, "the source cannot be read"
+	failed := late
+	failed.Failed, failed.Held, failed.HeldDeletions = 2, 3, []heldDeletion{{Why: "--max-delete is 1"}, {Why: "another"}}
+	for _, c := range []struct {
+		of   copyReport
+		age  time.Duration
+		want []string
+	}{
+		{copyReport{}, time.Hour, []string{"never confirmed"}},
+		{copyReport{Error: "the source gives no listing"}, time.Hour, []string{`never confirmed, "the source gives no listing"`}},
+		{late, 90 * time.Second, nil},
+		{late, 89 * time.Second, []string{"confirmed 1m30s ago, more than 1m29s"}},
+		{away, time.Hour, nil}, // it was confirmed within that time
+		{away, time.Minute, []string{`confirmed 1m30s ago, more than 1m0s, source unreachable since 2001-09-09T01:46:40Z, "the source cannot be read"`}},
+		{failed, time.Hour, []string{"2 paths failed in the last pass", "deletions of 3 entries are held: --max-delete is 1"}},
+		{copyReport{Confirmed: &at, Lag: &lag, Held: 1}, time.Hour, []string{"deletions of 1 entries are held"}},
+	} {
+		require.Equal(t, c.want, c.of.wrong(c.age))
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g = x", "h = x")
+	check := func(age time.Duration) (string, error) {
+		var out bytes.Buffer
+		err := Check(&out, b.config.Dest, "", age)
+		return out.String(), err
+	}
+	_, err := check(time.Hour)
+	require.Equal(t, exit.Local, exit.Of(err), "there is no DEST yet")
+	b.config.MaxDelete = "1"
+	b.equal(s)
+	line, err := check(time.Hour)
+	require.NoError(t, err)
+	require.Regexp(t, `^ok: confirmed .* ago, 4 entries\n$`, line)
+	line, err = check(time.Nanosecond)
+	require.Equal(t, exit.Failed, exit.Of(err))
+	require.ErrorIs(t, err, exit.ErrTold)
+	require.Regexp(t, `^confirmed .* ago, more than 1ns\n$`, line)
+	s.remove("a")
+	b.requireHeld(3, "--max-delete is 1")
+	line, err = check(time.Hour)
+	require.Equal(t, exit.Failed, exit.Of(err))
+	require.Contains(t, line, "deletions of 3 entries are held: ")
+	require.NoError(t, os.RemoveAll(b.config.Dest))
+	testtree.Make(t, b.config.Dest, "f = mine")
+	_, err = check(time.Hour)
+	require.Equal(t, exit.Refused, exit.Of(err), "this is no copy")
+}
+
+// Programs read what people read.
+func TestStatusAsJSON(t *testing.T) {
+	s, b := overHTTP(t, "a/\xff\n = x", "h = x")
+	b.config.MaxDelete = "1"
+	b.equal(s)
+	s.remove("a")
+	b.requireHeld(2, "--max-delete is 1")
+	var out bytes.Buffer
+	require.NoError(t, EncodeStatus(&out, b.config.Dest, ""))
+	var r copyReport
+	decoder := json.NewDecoder(&out)
+	decoder.DisallowUnknownFields()
+	require.NoError(t, decoder.Decode(&r))
+	again, err := lookAtCopy(b.config.Dest, "")
+	require.NoError(t, err)
+	again.Lag = r.Lag // time passes
+	require.Equal(t, *again, r)
+	require.Equal(t, int64(2), r.Held)
+	require.Equal(t, []heldDeletion{{Why: r.HeldDeletions[0].Why, Kind: "directory", Path: "a", Entries: 2}}, r.HeldDeletions)
+	require.ErrorContains(t, EncodeStatus(&out, t.TempDir(), ""), "is no copy")
+}
