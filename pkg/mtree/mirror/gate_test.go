@@ -400,6 +400,23 @@ func TestAnotherDirectoryWithoutAnything(t *testing.T) {
 	b.equal(s)
 }
 
+// The list of what is held was lost, and the file that somebody wrote to the bare mount point is here:
+// all that is on the disk that was not mounted was deleted.
+func TestAMissingDiskIsNoticedWithoutItsHold(t *testing.T) {
+	s, b := overHTTP(t, append(many("current", 120), many("other", 400)...)...)
+	b.equal(s)
+	require.NoError(t, os.Rename(s.path("current"), filepath.Join(t.TempDir(), "old")))
+	s.change("current/stray = x")
+	require.Equal(t, exit.Held, exit.Of(b.once()))
+	require.FileExists(t, b.path("current/stray"))
+	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	for range 2 {
+		require.Equal(t, exit.Held, exit.Of(b.once()))
+		require.Contains(t, b.printStatus(), "held: 120\n")
+		require.FileExists(t, b.path("current/007"))
+	}
+}
+
 // If the only entry of a source cannot be copied, nothing would be left in the copy's root.
 func TestTheLastEntryOfTheRootStays(t *testing.T) {
 	s, b := overHTTP(t, "a = x", "b/f = x")

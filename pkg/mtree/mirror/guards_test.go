@@ -457,6 +457,18 @@ func TestDryRun(t *testing.T) {
 	require.Equal(t, before, after)
 	b.config.DryRun = false
 	b.equal(s)
+
+	// What is to become a directory is something else still.
+	s.remove("h")
+	s.remove("n/m")
+	s.change("h/k = x", "n/m/k = x")
+	b.config.DryRun = true
+	require.NoError(t, b.once())
+	for _, line := range []string{"mkdir  \"h\"\n", "fetch  \"h/k\"\n", "mkdir  \"n/m\"\n", "fetch  \"n/m/k\"\n", "failed 0"} {
+		require.Contains(t, b.out.String(), line)
+	}
+	b.config.DryRun = false
+	b.equal(s)
 }
 
 // Files of --last are fetched after everything else.

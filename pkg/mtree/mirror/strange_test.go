@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -76,6 +77,38 @@ func otherServerOf(t *testing.T, kind, page string) *bench {
 func TestTwoEntriesOfOneName(t *testing.T) {
 	b := otherServerOf(t, "application/json", `[{"name":"a","type":"file","size":1},{"name":"a","type":"directory"}]`)
 	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
+}
+
+// Caddy drops what lies beyond 10,000 entries, and then leaves out what is to be hidden: so what is not
+// in such a listing is not gone.
+func TestAListingThatMayBeCut(t *testing.T) {
+	var names atomic.Pointer[[]string]
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			_, _ = io.WriteString(w, "x")
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		var rows []string
+		for _, name := range *names.Load() {
+			rows = append(rows, fmt.Sprintf(`{"name":%q,"is_dir":false,"size":1,"mod_time":"2024-02-03T04:05:06Z"}`, name))
+		}
+		_, _ = io.WriteString(w, "["+strings.Join(rows, ",")+"]")
+	}))
+	b := newBench(t, server.URL)
+	b.config.Filters = []string{"- /n*"}
+	list := func(n int, others ...string) error {
+		for i := range n {
+			others = append(others, fmt.Sprint("n", i))
+		}
+		names.Store(&others)
+		return b.once()
+	}
+	require.NoError(t, list(1, "a", "b"))
+	require.Error(t, list(9_900, "a"))
+	require.FileExists(t, b.path("b"))
+	require.NoError(t, list(9_000, "a"))
+	require.NoFileExists(t, b.path("b"))
 }
 
 // An entry of 2^63-1 bytes for which no such file arrives gets no name, takes no disk space

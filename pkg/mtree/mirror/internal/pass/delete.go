@@ -49,6 +49,7 @@ func (p *pass) carryOut(n *node) {
 	case len(n.deletions) == 0:
 	case n.failed: // guard: TestSimulatedGuards/moved_down
 		n.blocked = true
+		p.holdReleased(n.deletions, func(*replica.Deletion) bool { return true }) // guard: TestAReleaseThatCannotBeCarriedOutYet
 		p.dropDeletions(n)
 	case p.env.DryRun:
 		p.result.Deleted += replica.CountDeletions(n.deletions)

@@ -1,6 +1,9 @@
 package pass
 
 import (
+	"slices"
+	"strings"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/work"
@@ -30,6 +33,10 @@ func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
 			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
 		}
 	}
+	// guard: TestAReleaseThatCannotBeCarriedOutYet
+	p.holdReleased(n.deletions, func(d *replica.Deletion) bool {
+		return slices.ContainsFunc(r.Failed, func(f work.Failure) bool { return f.Path == d.Path || strings.HasPrefix(f.Path, d.Path+"/") })
+	})
 	n.deletions = nil
 	p.result.Deleted += r.Deleted
 	p.result.Made += r.Replaced
@@ -48,5 +55,17 @@ func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
 func (p *pass) dropDeletions(n *node) {
 	for i := range n.deletions {
 		p.env.Replica.Abandon(&n.deletions[i])
+	}
+}
+
+// holdReleased holds those of some deletions that are left and that somebody released: they were not
+// carried out in this pass, and whoever released them is told so.
+func (p *pass) holdReleased(some []replica.Deletion, left func(*replica.Deletion) bool) {
+	for i := range some {
+		d := some[i]
+		if was := p.guard.was.At(d.Path); was != nil && d.Released && left(&d) {
+			d.Why = was.Why
+			p.hold(d)
+		}
 	}
 }

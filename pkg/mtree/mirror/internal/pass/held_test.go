@@ -171,3 +171,32 @@ func TestAHoldOutlivesAListingOfThePast(t *testing.T) {
 		require.Equal(t, "a/ a/f", r.paths())
 	})
 }
+
+// What somebody released stays held if it is not carried out: mirror --release said that it was
+// deleted.
+func TestAReleaseThatCannotBeCarriedOutYet(t *testing.T) {
+	for name, fail := range map[string]func(r *rig){
+		"something else failed there": func(r *rig) {
+			r.write("a/f")
+			r.lose(errAway, "fetch /a/f")
+		},
+		"the disk refused": func(r *rig) { r.Refuse("unlink old", unix.EPERM, 1) },
+	} {
+		simulate(t, name, "a/f a/old", func(t *testing.T, r *rig) {
+			r.hold()
+			r.options.HoldAll = ""
+			r.release()
+			fail(r)
+			p := r.pass()
+			require.False(t, p.Complete)
+			paths, why := r.held()
+			require.Equal(t, []any{"a/old", "a reason", int64(1)}, []any{paths, why, p.Held})
+			require.False(t, r.replica.HasRelease())
+			require.Contains(t, r.paths(), "a/old")
+			r.Fault = nil
+			r.release()
+			r.complete()
+			require.NotContains(t, r.paths(), "old")
+		})
+	}
+}

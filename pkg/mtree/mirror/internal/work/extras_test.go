@@ -104,6 +104,7 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		kept    int   // of these, those that the source may hide
 		held    []replica.Deletion
 		doubts  replica.Doubts
+		begun   bool       // it was not complete before
 		copy    wire.State // of a source that is a copy
 		want    bool
 	}{
@@ -133,6 +134,8 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		"by other options, and filled":         {was: ours, is: theirs, listed: files(2), gone: 10, stay: 2, doubts: replica.DoubtHidden},
 		"by other options, the same":           {was: ours, is: ours, gone: 200, doubts: replica.DoubtHidden},
 		"by other options, it had no id":       {was: "", is: theirs, gone: 200, doubts: replica.DoubtHidden},
+		"the hold was lost":                    {was: ours, is: theirs, listed: files(1), gone: many, stay: 1, begun: true, want: true},
+		"the hold was lost, of the same":       {was: ours, is: ours, listed: files(1), gone: many, stay: 1, begun: true},
 		"other doubts":                         {was: ours, is: theirs, listed: files(1), gone: 10, stay: 1, doubts: replica.DoubtBelow | replica.DoubtBytes},
 	} {
 		b := newBench(t, 0, "")
@@ -146,6 +149,9 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 			root.Upstreams, root.State = "host 1.000000000 -", c.copy
 		}
 		v := &VisitResult{Before: records.Record{ID: c.was}, Had: true, InCopy: 1 + c.stay, Doubts: c.doubts}
+		if c.begun {
+			v.Before.Stamp = mtree.MinStamp
+		}
 		v.Listing.ID, v.Listing.Entries = c.is, c.listed
 		v.Plan.Extra = []*mtree.Entry{{Name: "old"}}
 		for range c.kept {

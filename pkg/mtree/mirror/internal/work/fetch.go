@@ -164,6 +164,12 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	if c.Have == nil && c.Want.Size >= leastAsked && dir.Respelled(c.Want.Name) { // guard: TestALargeTwinIsNotFetched
 		return replica.Local(disk.ErrCollides)
 	}
+	replaces := c.Have != nil && c.Have.Kind == mtree.Dir
+	if replaces && c.Want.Size >= leastAsked { // guard: TestALargeFileThatMayReplaceNothing
+		if _, err := env.mayReplace(dir, want.Path, t.Nested); err != nil {
+			return replica.Local(err)
+		}
+	}
 	got, mode := &f.Got, env.fileMode(c)
 	temp, kept, err := env.tempFile(dir, t.Path, c, want, f, mode)
 	if err != nil {
@@ -197,7 +203,6 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 			return replica.Local(err)
 		}
 	}
-	replaces := c.Have != nil && c.Have.Kind == mtree.Dir
 	if replaces {
 		err = env.stageFile(dir, want.Path, temp, t.Nested, h)
 	} else {

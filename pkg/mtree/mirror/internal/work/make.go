@@ -88,8 +88,19 @@ func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResul
 // replacement returns the deletion of the directory at path. Once the guards allow that,
 // the file or symlink named staged in the staging directory replaces it.
 func (env *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
-	if env.NoDelete {
+	d, err := env.mayReplace(dir, path, nested)
+	if err != nil {
 		_ = env.Replica.Staging.Dir().Unlink(staged)
+		return replica.Deletion{}, err
+	}
+	d.Staged = staged
+	return d, nil
+}
+
+// mayReplace returns the deletion of the directory at path, which something else is to replace, and
+// an error if that may never be.
+func (env *Env) mayReplace(dir *disk.Dir, path string, nested bool) (replica.Deletion, error) {
+	if env.NoDelete {
 		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	var d replica.Deletion
@@ -101,15 +112,10 @@ func (env *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (re
 	if stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
-	if err != nil {
-		_ = env.Replica.Staging.Dir().Unlink(staged)
-		return replica.Deletion{}, err
-	}
-	d.Staged = staged
 	if nested {
 		d.Why = replica.WhyTree
 	}
-	return d, nil
+	return d, err
 }
 
 // setMode sets permission bits and owner of an entry. A directory keeps its set-id and

@@ -151,4 +151,24 @@ func TestListingsThatMayBeCut(t *testing.T) {
 	require.ErrorContains(t, err, "file_limit")
 	_, _, err = Parse([]byte("["+text.String()[1:strings.LastIndex(text.String(), ",{")]+"]"), "application/json", "/")
 	require.NoError(t, err)
+	for n, may := range map[int]bool{caddyMost - caddyHides: false, caddyMost - caddyHides + 1: true, caddyMost - 1: true, caddyMost: false, 1: false} {
+		require.Equal(t, may, MayBeCut("application/json", n), n)
+		require.False(t, MayBeCut("text/html", n))
+	}
+}
+
+// The visible name of a file was read as its time and size: it then never changed in the copy.
+func TestNamesThatLookLikeTimes(t *testing.T) {
+	for _, row := range []string{
+		`<a href="x">2024-01-02 03:04:05.jpg</a>   05-Mar-2025 10:11   13000`,                                                              // nginx
+		`<tr><td><a href="x">backup 2024-01-02 03:00 1K</a></td><td align="right">2025-03-05 10:11  </td><td align="right"> 13K</td></tr>`, // Apache
+		`<a href="x"><b>&lt;size&gt;5&lt;/size&gt; 2024-01-02 03:00</b></a>   05-Mar-2025 10:11   13000`,
+	} {
+		entries, known, err := Parse([]byte("<html><head><title>Index of /</title></head><body><pre>"+row+"</pre></body></html>"), "text/html", "/")
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		require.Equal(t, "2025-03-05 10:11", entries[0].MTime.Time().Format("2006-01-02 15:04"), row)
+		require.Equal(t, time.Minute, known["x"].Step, row)
+		require.Greater(t, known["x"].Low, int64(12_000), row)
+	}
 }

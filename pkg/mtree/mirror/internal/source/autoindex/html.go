@@ -64,11 +64,12 @@ var indexTitle = regexp.MustCompile(`<(title|h1)[^>]*>\s*(index of|directory lis
 // maxTag is the longest tag that a page may have, in bytes.
 const maxTag = 1 << 20
 
-// htmlRows cuts a page at its links.
+// htmlRows cuts a page at its links. The text of a link is the name of the entry: it is left out, for
+// it may look like a time or a size.
 func htmlRows(text []byte) (rows []*htmlRow, err error) {
 	z := html.NewTokenizer(bytes.NewReader(text))
 	z.SetMaxBuf(maxTag)
-	for {
+	for inLink := false; ; {
 		kind := z.Next()
 		if kind == html.ErrorToken {
 			if err := z.Err(); err != io.EOF {
@@ -82,14 +83,18 @@ func htmlRows(text []byte) (rows []*htmlRow, err error) {
 			if token.Data == "a" {
 				for _, a := range token.Attr {
 					if a.Key == "href" {
-						rows = append(rows, &htmlRow{href: a.Val})
+						rows, inLink = append(rows, &htmlRow{href: a.Val}), true
 						break
 					}
 				}
 				continue
 			}
 		}
-		if len(rows) > 0 {
+		if kind == html.EndTagToken && inLink {
+			name, _ := z.TagName()
+			inLink = string(name) != "a"
+		}
+		if len(rows) > 0 && !(inLink && kind == html.TextToken) { // guard: TestNamesThatLookLikeTimes
 			_, _ = rows[len(rows)-1].text.WriteString(html.UnescapeString(string(raw)))
 		}
 	}

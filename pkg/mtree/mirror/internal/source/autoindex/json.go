@@ -22,9 +22,18 @@ type jsonEntry struct {
 	ModTime *time.Time      `json:"mod_time"`
 }
 
-// caddyMost is how many entries Caddy lists by default. It drops the others and does
-// not say so.
-const caddyMost = 10_000
+// caddyMost is how many entries of a directory Caddy reads by default. It drops the others and does
+// not say so. Of those that it read it leaves out what is to be hidden, and what is gone by then.
+const (
+	caddyMost  = 10_000
+	caddyHides = 100 // as many at most, we assume
+)
+
+// MayBeCut reports whether a listing that was parsed with that many entries may lack others: then
+// what is not in it may be there all the same.
+func MayBeCut(contentType string, entries int) bool {
+	return isJSON(contentType) && entries > caddyMost-caddyHides && entries < caddyMost
+}
 
 // parseJSON reads a list of elements.
 func parseJSON(text []byte) ([]mtree.Entry, map[string]Bounds, error) {

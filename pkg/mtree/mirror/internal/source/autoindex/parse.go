@@ -31,7 +31,7 @@ func RoomFor(text []byte) int {
 func Parse(text []byte, contentType, path string) ([]mtree.Entry, map[string]Bounds, error) {
 	text = bytes.TrimSpace(text)
 	switch {
-	case strings.HasPrefix(contentType, "application/json") && bytes.HasPrefix(text, []byte("[")):
+	case isJSON(contentType) && bytes.HasPrefix(text, []byte("[")):
 		return parseJSON(text)
 	case strings.HasPrefix(contentType, "text/xml"), strings.HasPrefix(contentType, "application/xml"):
 		return parseXML(text)
@@ -40,3 +40,5 @@ func Parse(text []byte, contentType, path string) ([]mtree.Entry, map[string]Bou
 	}
 	return nil, nil, fmt.Errorf("%w: neither text, JSON, XML nor HTML that lists a directory", mtree.ErrListing)
 }
+
+func isJSON(contentType string) bool { return strings.HasPrefix(contentType, "application/json") }
