@@ -78,6 +78,7 @@ type Config struct {
 	serveLook    time.Duration                     // pause between looks whether serve answers now; 0: a minute. Tests shorten it
 	largeRoom    int                               // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
 	commitFiles  int                               // a pass commits after that many files; 0: 10,000. Tests lower it
+	restartGrace time.Duration                     // see there
 	vary         func(time.Duration) time.Duration // a pause below that; nil: at random. A simulation chooses
 }
 
@@ -154,6 +155,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.serveLook == 0 {
 		c.serveLook = defaultServeLook
+	}
+	if c.restartGrace == 0 {
+		c.restartGrace = restartGrace
 	}
 	if c.vary == nil {
 		c.vary = rand.N[time.Duration]

@@ -18,6 +18,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -65,6 +66,50 @@ func (b *bench) release() error {
 	b.out.Reset()
 	b.config.Out = &b.out
 	return Release(context.Background(), Config{Dest: b.config.Dest, Out: &b.out, Log: b.config.Log})
+}
+
+// A mirror that is started again finds the lock free: a release that took it meanwhile made that mirror
+// end with 4, for good.
+func TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g = x", "h = x")
+	b.config.MaxDelete = "1"
+	b.equal(s)
+	s.remove("a")
+	require.Equal(t, exit.Held, exit.Of(b.once()))
+	r, err := replica.Open((&b.config).replicaOptions())
+	require.NoError(t, err)
+	released := make(chan error, 1)
+	go func() { released <- b.release() }()
+	list := b.path(".tidemark/release")
+	require.True(t, assertEventually(func() bool { _, err := os.Stat(list); return err == nil }))
+	r.Close()
+	<-time.After(20 * waitLook)
+	require.FileExists(t, list)
+	require.FileExists(t, b.path("a/f"))
+	b.start()
+	require.NoError(t, <-released)
+	require.NoDirExists(t, b.path("a"))
+}
+
+// If none is started, the release is carried out without a mirror.
+func TestAReleaseWithoutAMirrorInTheEnd(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g = x", "h = x")
+	b.config.MaxDelete = "1"
+	b.equal(s)
+	s.remove("a")
+	require.Equal(t, exit.Held, exit.Of(b.once()))
+	r, err := replica.Open((&b.config).replicaOptions())
+	require.NoError(t, err)
+	released := make(chan error, 1)
+	b.out.Reset()
+	go func() {
+		released <- Release(context.Background(), Config{Dest: b.config.Dest, Out: &b.out, Log: b.config.Log, restartGrace: time.Millisecond})
+	}()
+	require.True(t, assertEventually(func() bool { _, err := os.Stat(b.path(".tidemark/release")); return err == nil }))
+	r.Close()
+	require.NoError(t, <-released)
+	require.NoDirExists(t, b.path("a"))
+	require.NoFileExists(t, b.path(".tidemark/release"))
 }
 
 func TestMaxDeleteAsANumber(t *testing.T) {

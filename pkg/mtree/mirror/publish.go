@@ -46,8 +46,9 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 		Seen: r.Seen, Made: r.Made, Deleted: r.Deleted, Held: r.Held, Failed: r.Failed, Incomplete: r.Incomplete,
 		SourceState: a.State, SourceUnread: a.Unread,
 		Root: r.Root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
+		Durable: r.Deleted > 0 && m.config.Durability != None, // deletions that are forgotten let others through
 	}
-	if passErr == nil {
+	if o.Cut = passErr != nil; !o.Cut {
 		passErr = cmp.Or(r.NoRoom, r.Past) // guard (r.Past -> nil): TestDeletionsThatWaitForAClock
 	}
 	if passErr != nil {

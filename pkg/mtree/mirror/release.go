@@ -44,6 +44,11 @@ func Release(ctx context.Context, c Config) error {
 	return releaseHere(&c)
 }
 
+// restartGrace is how long a release waits for a mirror that has ended to be started again. If it took
+// the lock at once, that mirror would be refused, and systemd would not start it any more. A mirror takes
+// the list in its first pass.
+const restartGrace = 10 * time.Second
+
 // leaveRelease leaves the list for the running mirror and waits until it is taken.
 func leaveRelease(ctx context.Context, c *Config, l *replica.Look, held *replica.HeldList) error {
 	if err := l.Release(held); err != nil {
@@ -51,13 +56,15 @@ func leaveRelease(ctx context.Context, c *Config, l *replica.Look, held *replica
 	}
 	ticker := time.NewTicker(waitLook)
 	defer ticker.Stop()
-	for {
+	for alive := time.Now(); ; {
 		if taken, err := l.IsReleaseTaken(); err != nil {
 			return exit.With(exit.Local, err, "")
 		} else if taken {
 			break
 		}
-		if kept, err := l.IsKept(); err == nil && !kept {
+		if kept, err := l.IsKept(); err != nil || kept {
+			alive = time.Now()
+		} else if time.Since(alive) > c.restartGrace { // guard: TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain
 			// The mirror ended before it took the list.
 			if err := l.Withdraw(); err != nil {
 				return exit.With(exit.Local, err, "")

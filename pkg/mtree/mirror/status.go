@@ -102,6 +102,8 @@ func (r *copyReport) wrong(age time.Duration) (wrong []string) {
 	switch {
 	case r.Confirmed == nil:
 		late = "never confirmed"
+	case r.lag() < 0: // guard: TestWhatIsWrongWithACopy
+		late = fmt.Sprintf("confirmed %s ahead of this machine's clock", -r.lag())
 	case r.lag() > age:
 		late = fmt.Sprintf("confirmed %s ago, more than %s", r.lag(), age)
 	}
@@ -162,7 +164,11 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 		}
 	}
 	if at := l.Confirmed(); at != nil {
-		lag := max(0, machine.Now().Sub(*at)).Seconds()
+		ago := machine.Now().Sub(*at)
+		if ago > -time.Minute { // a clock may be set by some seconds
+			ago = max(0, ago)
+		}
+		lag := ago.Seconds()
 		r.Lag = &lag
 	}
 	if counters.Ended != 0 {
@@ -215,7 +221,8 @@ func (r *copyReport) print(w io.Writer) {
 		if i == 0 || e.Why != r.HeldDeletions[i-1].Why {
 			fmt.Fprintf(w, "held because: %s\n", e.Why)
 		}
-		fmt.Fprintf(w, "  %s %s, %d entries\n", e.Kind, mtree.QuotePath(e.Path), e.Entries)
+		path, _ := mtree.UnescapeName(e.Path)
+		fmt.Fprintf(w, "  %s %s, %d entries\n", e.Kind, mtree.QuotePath(path), e.Entries)
 	}
 }
 

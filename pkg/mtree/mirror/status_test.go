@@ -19,6 +19,8 @@ func TestWhatIsWrongWithACopy(t *testing.T) {
 	late := copyReport{Confirmed: &at, Lag: &lag}
 	away := late
 	away.Away, away.Error = &at, "the source cannot be read"
+	tomorrow := -36_000.0
+	ahead := copyReport{Confirmed: &at, Lag: &tomorrow}
 	failed := late
 	failed.Failed, failed.Held, failed.HeldDeletions = 2, 3, []heldDeletion{{Why: "--max-delete is 1"}, {Why: "another"}}
 	for _, c := range []struct {
@@ -32,6 +34,7 @@ func TestWhatIsWrongWithACopy(t *testing.T) {
 		{late, 89 * time.Second, []string{"confirmed 1m30s ago, more than 1m29s"}},
 		{away, time.Hour, nil}, // it was confirmed within that time
 		{away, time.Minute, []string{`confirmed 1m30s ago, more than 1m0s, source unreachable since 2001-09-09T01:46:40Z, "the source cannot be read"`}},
+		{ahead, time.Hour, []string{"confirmed 10h0m0s ahead of this machine's clock"}}, // it was set back: this mirror may be dead since
 		{failed, time.Hour, []string{"2 paths failed in the last pass", "deletions of 3 entries are held: --max-delete is 1"}},
 		{copyReport{Confirmed: &at, Lag: &lag, Held: 1}, time.Hour, []string{"deletions of 1 entries are held"}},
 	} {
@@ -70,10 +73,10 @@ func TestCheck(t *testing.T) {
 
 // Programs read what people read.
 func TestStatusAsJSON(t *testing.T) {
-	s, b := overHTTP(t, "a/\xff\n = x", "h = x")
+	s, b := overHTTP(t, "a%/f = x", "h = x")
 	b.config.MaxDelete = "1"
 	b.equal(s)
-	s.remove("a")
+	s.remove("a%")
 	b.requireHeld(2, "--max-delete is 1")
 	var out bytes.Buffer
 	require.NoError(t, EncodeStatus(&out, b.config.Dest, ""))
@@ -86,6 +89,7 @@ func TestStatusAsJSON(t *testing.T) {
 	again.Lag = r.Lag // time passes
 	require.Equal(t, *again, r)
 	require.Equal(t, int64(2), r.Held)
-	require.Equal(t, []heldDeletion{{Why: r.HeldDeletions[0].Why, Kind: "directory", Path: "a", Entries: 2}}, r.HeldDeletions)
+	require.Equal(t, []heldDeletion{{Why: r.HeldDeletions[0].Why, Kind: "directory", Path: "a%25", Entries: 2}}, r.HeldDeletions)
+	require.Contains(t, b.printStatus(), `  directory "a%", 2 entries`, "for people it is not escaped")
 	require.ErrorContains(t, EncodeStatus(&out, t.TempDir(), ""), "is no copy")
 }

@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/wire"
@@ -73,10 +74,20 @@ func lookAtTree(root, stateDir string) (*treeReport, error) {
 	if info, err := dir.Self(); err == nil {
 		r.Root = &info.MTime
 	}
-	if p.State != wire.Audited && p.State != wire.Unwatched {
+	if runs, err := isKept(dir, stateDir); err == nil && runs { // guard: TestStatusOfADegradedTreeThatNobodyWatches
 		r.PID = p.Status.PID
 	}
 	return r, nil
+}
+
+// isKept reports whether a program keeps the tree now.
+func isKept(root *disk.Dir, stateDir string) (bool, error) {
+	m, err := state.OpenMarker(root, stateDir)
+	if err != nil {
+		return false, err
+	}
+	defer m.Close()
+	return m.Locked()
 }
 
 // lines returns the report as text.

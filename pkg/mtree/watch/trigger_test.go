@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/wire"
@@ -291,6 +294,29 @@ func TestStatusLines(t *testing.T) {
 	must(t, watch.PrintStatus(&out, root, ""))
 	require.Equal(t, "state: audited", lines(out.String())[0])
 	require.Equal(t, exit.Local, exit.Of(watch.PrintStatus(&out, filepath.Join(root, "missing"), "")))
+}
+
+// A watch that was degraded when it ended left its PID in the status, and somebody else may have that now.
+func TestStatusOfADegradedTreeThatNobodyWatches(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	start(t, watch.Config{Root: root}).stop()
+	dir, err := disk.OpenRoot(root)
+	must(t, err)
+	marker, err := state.OpenMarker(dir, "")
+	must(t, err)
+	file, err := marker.CreateStatus()
+	must(t, err)
+	must(t, file.Write(state.Status{State: wire.Degraded, PID: 1}))
+	var out bytes.Buffer
+	must(t, watch.PrintStatus(&out, root, ""))
+	require.Contains(t, out.String(), "state: degraded\n")
+	require.NotContains(t, out.String(), "pid:")
+	lock, err := marker.Lock()
+	must(t, err)
+	out.Reset()
+	must(t, watch.PrintStatus(&out, root, ""))
+	require.Contains(t, out.String(), "pid: 1\n")
+	must(t, errors.Join(lock.Unlock(), file.Close(), marker.Close(), dir.Close()))
 }
 
 func TestSyncWithoutWatcher(t *testing.T) {

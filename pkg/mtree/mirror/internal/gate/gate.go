@@ -173,6 +173,17 @@ func (g *Gate) store(d state.Deletions) {
 	g.replica.StoreDeletions(&d)
 }
 
+// Keep writes a new hold down, durably. It comes before the list of what is held: after a kill or a
+// power cut that list alone does not hold anything, for it may be of a hold that has ended.
+func (g *Gate) Keep() error {
+	if !g.now.Shut || g.before.Shut { // guard (always): TestANewHoldIsKept
+		return nil
+	}
+	d := clone(g.now)
+	d.Unsure = d.Unsure || g.begun.Load()
+	return g.replica.KeepDeletions(&d)
+}
+
 // Deleted counts deletions that nobody released.
 func (g *Gate) Deleted(n int64) {
 	if n == 0 {

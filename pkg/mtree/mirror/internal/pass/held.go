@@ -28,6 +28,9 @@ func (p *pass) writeHeld() error {
 	}
 	p.env.Log.Warn("deletions held", "count", now.Total(), "why", p.result.HeldWhy,
 		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
+	if err := p.guard.gate.Keep(); err != nil { // guard: TestAHoldOutlivesAPowerCut
+		return err
+	}
 	if string(now.Format()) == string(p.guard.was.Format()) {
 		return nil
 	}

@@ -200,3 +200,20 @@ func TestAReleaseThatCannotBeCarriedOutYet(t *testing.T) {
 		})
 	}
 }
+
+// The status of a hold reached the disk some time after the list of it. A power cut in between ended the
+// hold: the list alone holds nothing.
+func TestAHoldOutlivesAPowerCut(t *testing.T) {
+	simulate(t, "", "a/b a/c a/d a/e a/f", func(t *testing.T, r *rig) {
+		r.limit("2")
+		r.remove("a/b a/c a/d")
+		r.Made("")
+		r.Refuse("write .held.new", unix.EIO, 1)
+		_, err := r.try()
+		require.ErrorIs(t, err, unix.EIO)
+		require.Equal(t, 1, r.Made("fsync status.json"), "before the list")
+		require.Equal(t, int64(3), r.pass().Held)
+		require.Equal(t, int64(3), r.pass().Held)
+		require.Zero(t, r.Made("fsync status.json"), "it is known")
+	})
+}

@@ -79,6 +79,7 @@ func TestWhatAPassPublishes(t *testing.T) {
 
 	// One that ended early says why, and no more of the copy than before.
 	require.True(t, p.publish(func(o *Outcome) {
+		o.Cut = true
 		o.Complete, o.Full, o.Cause, o.Root, o.Upstreams, o.Walked = false, true, "cause", mtree.Unix(7, 7), "x", false
 	}))
 	s := p.read()
@@ -101,22 +102,27 @@ func TestWhenACopyWasWalked(t *testing.T) {
 		was            int64
 		full, complete bool
 		cause          string
+		cut            bool
 		is             int64
 	}{
 		{full: true, complete: true, is: 5_001},
 		{full: true, is: 5_001},
-		{full: true, cause: "x"},
+		{full: true, cause: "x", cut: true},
 		{complete: true, is: 5_001},
-		{complete: true, cause: "x"},
+		{complete: true, cause: "x", cut: true},
 		{},
 		{was: 7, is: 7},
 		{was: 7, complete: true, is: 7},
 		{was: 7, full: true, is: 5_001},
-		{was: 7, full: true, cause: "x", is: 7},
+		{was: 7, full: true, cause: "x", cut: true, is: 7},
+		// What waits for room, or for a clock, ends no walk: it was due again at once, for weeks.
+		{was: 7, full: true, cause: "no space left on device", is: 5_001},
 	} {
 		p := newPublished(t)
 		require.NoError(t, p.UpdateStatus(func(s *state.Status) bool { s.Counters = Counters{Walked: c.was}.fields(); return true }))
-		p.publish(func(o *Outcome) { o.Full, o.Complete, o.Cause, o.Begun = c.full, c.complete, c.cause, true })
+		p.publish(func(o *Outcome) {
+			o.Full, o.Complete, o.Cause, o.Cut, o.Begun = c.full, c.complete, c.cause, c.cut, true
+		})
 		require.Equal(t, c.is, p.Counters().Walked, "%+v", c)
 	}
 }
@@ -221,4 +227,16 @@ func TestWhatElseIsCounted(t *testing.T) {
 	p.NoLinks = false
 	require.True(t, p.publish(nothing))
 	require.NotContains(t, p.read().Counters, "linkless")
+}
+
+// After a power cut within half a minute, nobody knew of the deletions before it, and the next ones were
+// within --max-delete again.
+func TestDeletionsAreCountedDurably(t *testing.T) {
+	p := newPublished(t)
+	for _, durable := range []bool{false, true} {
+		o := ends()
+		o.Begun, o.Durable = true, durable
+		require.NoError(t, p.Publish(o))
+		require.Equal(t, durable, p.Made("fsync status.json") == 1)
+	}
 }

@@ -132,6 +132,17 @@ func (r *Replica) StoreDeletions(d *state.Deletions) {
 	}
 }
 
+// KeepDeletions does the same, durably.
+func (r *Replica) KeepDeletions(d *state.Deletions) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Deletions = d
+	if err := r.file.Write(r.status); err != nil {
+		return Local(err)
+	}
+	return Local(r.file.Sync())
+}
+
 // RecallDeletions takes over from was what the guard of --max-delete remembered, if the
 // status was removed.
 func (r *Replica) RecallDeletions(was *Replica) {
@@ -154,7 +165,10 @@ type Outcome struct {
 	Failed     int64 // paths
 	Incomplete int64 // directories
 
-	Cause string // what ended it early, without paths; "": nothing
+	Durable bool // the status is to be written down for good
+
+	Cut   bool   // it ended early
+	Cause string // why, or why something waits, without paths; "": neither
 
 	// What the source said of itself: its state, and how many directories it does not publish.
 	SourceState  wire.State
@@ -193,7 +207,7 @@ func (r *Replica) Publish(o *Outcome) error {
 			next.Checkpoint = o.Until
 		}
 	}
-	if o.Cause == "" && (o.Full || o.Complete && counters.Walked == 0) {
+	if !o.Cut && (o.Full || o.Complete && counters.Walked == 0) {
 		counters.Walked = now
 	}
 	next.Counters = counters.fields()
@@ -201,7 +215,11 @@ func (r *Replica) Publish(o *Outcome) error {
 	if !o.Begun && sameStatus(&r.status, &next) {
 		return nil
 	}
-	return r.writeStatus(next)
+	err := r.writeStatus(next)
+	if err == nil && o.Durable { // guard: TestDeletionsAreCountedDurably
+		err = Local(r.file.Sync())
+	}
+	return err
 }
 
 // sameStatus reports whether b says the same as a, apart from the times of passes that
