@@ -64,7 +64,7 @@ func leaveRelease(ctx context.Context, c *Config, l *replica.Look, held *replica
 		}
 		if kept, err := l.IsKept(); err != nil || kept {
 			alive = time.Now()
-		} else if time.Since(alive) > c.restartGrace { // guard: TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain
+		} else if time.Since(alive) > c.restartGrace { // guard (always): TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain
 			// The mirror ended before it took the list.
 			if err := l.Withdraw(); err != nil {
 				return exit.With(exit.Local, err, "")

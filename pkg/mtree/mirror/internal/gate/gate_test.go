@@ -315,24 +315,21 @@ func TestBeginSharesNothing(t *testing.T) {
 	require.Equal(t, [][2]int64{{minuteOf(now), 3}}, r.Status().Deletions.Recent)
 }
 
-// Of a hold that is new, and of no other, it is written down before the list of what is held.
-func TestANewHoldIsKept(t *testing.T) {
+// A hold is written down as it is now; where there is none, nothing is.
+func TestAHoldIsKept(t *testing.T) {
 	now := mtree.Unix(1_000_000_000, 0)
-	for name, c := range map[string]struct {
-		before, after, kept bool
-	}{
-		"new":       {false, true, true},
-		"as it was": {true, true, false},
-		"none":      {false, false, false},
-	} {
+	for _, c := range []struct{ shut, begun, unsure bool }{{shut: true}, {}, {shut: true, begun: true, unsure: true}} {
 		r := copyOf(t, 1000, &now)
-		r.StoreDeletions(&state.Deletions{Base: 1000, Shut: c.before})
+		r.StoreDeletions(&state.Deletions{Base: 1000})
 		g := New(r, limit(t, "50%"))
 		r.StoreDeletions(&state.Deletions{Base: 7})
-		g.now.Shut = c.after
+		g.now.Shut = c.shut
+		g.begun.Store(c.begun)
 		require.NoError(t, g.Keep())
-		is := *r.Status().Deletions
-		require.Equal(t, c.kept, is.Shut, name)
-		require.Equal(t, c.kept, is.Base == 1000, name)
+		want := state.Deletions{Base: 7}
+		if c.shut {
+			want = state.Deletions{Base: 1000, Shut: true, Unsure: c.unsure}
+		}
+		require.Equal(t, want, *r.Status().Deletions)
 	}
 }

@@ -207,12 +207,16 @@ func TestAHoldOutlivesAPowerCut(t *testing.T) {
 	simulate(t, "", "a/b a/c a/d a/e a/f", func(t *testing.T, r *rig) {
 		r.limit("2")
 		r.remove("a/b a/c a/d")
-		r.Made("")
-		r.Refuse("write .held.new", unix.EIO, 1)
-		_, err := r.try()
-		require.ErrorIs(t, err, unix.EIO)
-		require.Equal(t, 1, r.Made("fsync status.json"), "before the list")
+		for _, failing := range []string{"fsync status.json", "write .held.new"} {
+			r.Refuse(failing, unix.EIO, 1)
+			_, err := r.try()
+			require.ErrorIs(t, err, unix.EIO)
+			require.Equal(t, failing == "write .held.new", r.Made("write .held.new") > 0)
+			held, _ := r.held()
+			require.Empty(t, held)
+		}
 		require.Equal(t, int64(3), r.pass().Held)
+		require.Equal(t, 1, r.Made("fsync status.json"))
 		require.Equal(t, int64(3), r.pass().Held)
 		require.Zero(t, r.Made("fsync status.json"), "it is known")
 	})
