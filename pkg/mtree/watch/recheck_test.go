@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -171,5 +172,20 @@ func TestReadableIsPublished(t *testing.T) {
 		}).Round(time.Millisecond))
 		p.Refuse("statx tree", unix.EIO, -1)
 		require.ErrorIs(t, p.publishReadable(p.ctx, []string{"a/d"}), unix.EIO)
+	})
+}
+
+// However many directories there are in which another watch runs, each is looked at. With more than
+// the tree file names, none of them was. Where the other watch ended, nothing was stamped from then on.
+func TestManyBordersAreLookedAt(t *testing.T) {
+	manned(t, []string{"c/d/"}, func(t *testing.T, p *post) {
+		p.borders.Add("c")
+		for i := range 1000 {
+			p.borders.Add(fmt.Sprint("x", i)) // nothing is there
+		}
+		p.recordBorders()
+		require.Equal(t, []string{""}, p.treeFile().Borders)
+		require.Equal(t, " c c/d", p.changes(func() { require.NoError(t, p.checkBorders(p.ctx)) }, "", "c", "c/d"))
+		require.Empty(t, p.treeFile().Borders)
 	})
 }
