@@ -168,6 +168,34 @@ func TestMountedWithinTheTree(t *testing.T) {
 	})
 }
 
+// A directory in which something is mounted is renamed. No alarm of the mount table tells of that. When the
+// mount went, what it had covered was not stamped; nor was what a bind mount shows of that directory.
+func TestMountedInWhatIsRenamed(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		for _, cross := range []bool{true, false} {
+			away, root := newTree(t, "f = one"), newTree(t, "a/disk/below/g = two", "a/src/sub/f = one", "z/dst/")
+			in := func(path string) string { return filepath.Join(root, path) }
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: cross})
+			seen := logStamps(t, root)
+			seen.noteAs(in("a"), "b")
+			must(t, syscall.Mount(away, in("a/disk"), "", syscall.MS_BIND, ""))
+			defer func() { _ = syscall.Unmount(in("b/disk"), syscall.MNT_DETACH) }() // if the test fails before
+			bind(t, in("a/src"), in("z/dst"))
+			r.sync()
+			must(t, os.Rename(in("a"), in("b")))
+			r.sync()
+			seen.note()
+			if write(t, in("b/src/sub/f"), "two"); cross {
+				r.sync()
+				seen.fresh("written", "z/dst/sub")
+			}
+			must(t, syscall.Unmount(in("b/disk"), syscall.MNT_DETACH))
+			r.sync()
+			seen.fresh("unmounted", "b/disk/below")
+		}
+	})
+}
+
 // A change in a directory that a mount covered was never published: nobody can stamp it
 // then. When the mount was gone, the directory had its old stamp.
 func TestCovered(t *testing.T) {

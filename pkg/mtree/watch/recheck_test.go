@@ -68,6 +68,63 @@ func TestMountsThatCameAndWent(t *testing.T) {
 	})
 }
 
+// A directory in which something is mounted may be renamed. Nothing tells of that but the table of mounts,
+// which raises no alarm then. What was unmounted at the new place later was looked for at the old one.
+func TestMountsThatMove(t *testing.T) {
+	const line = "5 1 8:2 / /tree/%s/m rw - ext4 x rw\n"
+	all := []string{"", "z", "z/m", "z/m/c", "d"}
+	unmounted := func(p *post) string {
+		return p.changes(func() {
+			p.Mounts, p.Mounted = "", true
+			require.NoError(t, p.publishMounts(p.ctx))
+		}, all...)
+	}
+	moved := func(p *post) {
+		p.Mounts, p.Mounted = fmt.Sprintf(line, "a"), true
+		require.NoError(t, p.publishMounts(p.ctx))
+		require.NoError(t, p.Shell.Rename("/tree/a", "/tree/z", 0))
+		p.Mounts = fmt.Sprintf(line, "z")
+	}
+	arrived := []*notify.DirEvents{{Entries: []notify.Entry{{Name: "a"}, {Name: "z", Arrived: true, Moved: true}}}}
+	made := []*notify.DirEvents{{Entries: []notify.Entry{{Name: "z", Arrived: true}}}}
+	for _, c := range []struct {
+		what string
+		then func(p *post)
+	}{
+		{"renamed", func(p *post) { p.hear(arrived...) }},
+		{"moved into what was just made", func(p *post) {
+			p.tower.events = []notify.Events{{Dirs: made, Drained: true, Strayed: true}}
+		}},
+		{"lost", func(p *post) { p.tower.events = []notify.Events{{Lost: "an event", Drained: true}} }},
+	} {
+		manned(t, []string{"a/m/c/", "d/"}, func(t *testing.T, p *post) {
+			moved(p)
+			c.then(p)
+			require.NoError(t, p.publishEvents(p.ctx))
+			p.audit()
+			require.Equal(t, " z z/m z/m/c", unmounted(p), c.what)
+			require.Empty(t, p.treeFile().Mounts, c.what)
+		})
+	}
+	// Without events, each audit reads the table when it begins and when it ends.
+	manned(t, []string{"a/m/c/", "d/"}, func(t *testing.T, p *post) {
+		p.backend = "none"
+		p.again(func() { moved(p) })
+		require.Empty(t, p.mountEvents)
+		require.Equal(t, " z z/m z/m/c", unmounted(p), "moved during the audit")
+		p.again(func() {})
+		require.Empty(t, p.treeFile().Mounts)
+	})
+	manned(t, []string{"a/m/c/", "d/"}, func(t *testing.T, p *post) {
+		p.backend = "none"
+		moved(p)
+		p.requestAudit(p.auditScope("asked for"))
+		require.NoError(t, p.publishFindings(p.ctx, <-p.audits.findings))
+		require.Equal(t, " z z/m z/m/c", unmounted(p), "unmounted during the audit")
+		p.audit()
+	})
+}
+
 // Where another watch ran and has ended, everything counts as arrived. Where one runs, or the
 // directory is gone, nothing is published. As long as there are such directories somebody
 // looks at them each second; if nothing came of that, nothing is written.

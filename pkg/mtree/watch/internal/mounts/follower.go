@@ -23,7 +23,7 @@ type Follower struct {
 	seen        bool                // then: the last audit saw something mounted below the root
 	at          table
 	overlapping bool // something is in the tree at more than one place
-	unread      bool // the table could not be read since it changed: it is tried again
+	unread      bool // the table is to be read: it could not be since it changed, or paths in it may have
 }
 
 // Follow begins to follow the mounts below root. hidden reports whether a mount at a path
@@ -101,6 +101,12 @@ func (f *Follower) Since(was []state.Mount) (paths []string) {
 	}
 	return paths
 }
+
+// Moved says that directories may have been renamed. What is mounted in them has another path
+// then, and what is mounted from them another root. The table has both, and raises no alarm for
+// that: the next Look reads it. Without events nobody hears of a rename, so each audit begins and ends
+// with that.
+func (f *Follower) Moved() { f.unread = f.table != nil }
 
 // Change says where mounts came or went.
 type Change struct {
