@@ -68,6 +68,37 @@ func TestMountsThatCameAndWent(t *testing.T) {
 	})
 }
 
+// inotify has one watch for all places of a directory. Where one of the places goes, or is covered, the
+// others count as arrived, so that they are heard again. Excluded places do not count.
+func TestMountsThatWereShownTwice(t *testing.T) {
+	const root, bind, cover = "1 0 8:1 / / rw - ext4 x rw\n", "5 1 8:1 /tree/a/b /tree/d/e rw - ext4 x rw\n", "6 1 8:2 / /tree/%s rw - ext4 y rw\n"
+	for _, c := range []struct{ what, then, exclude, want string }{
+		{"unmounted", root, "", " a a/b a/b/c d d/e"},
+		{"covered", root + bind + fmt.Sprintf(cover, "d/e"), "", " a a/b a/b/c d d/e"},
+		{"covered above", root + bind + fmt.Sprintf(cover, "d"), "", " a a/b a/b/c d d/e"},
+		{"the first place covered", root + bind + fmt.Sprintf(cover, "a/b"), "", " a a/b a/b/c d d/e"},
+		{"covered above the first place", root + bind + fmt.Sprintf(cover, "a"), "", " a a/b a/b/c d d/e"},
+		{"covered elsewhere", root + bind + fmt.Sprintf(cover, "f"), "", " f"},
+		{"the other place is excluded", root, "a/b", " d d/e"},
+		{"the place is excluded", root, "d/e", ""},
+	} {
+		options := Config{CrossMounts: true}
+		if c.exclude != "" {
+			options.Exclude = []string{c.exclude}
+		}
+		mannedWith(t, options, []string{"a/b/c/", "d/e/", "f/"}, func(t *testing.T, p *post) {
+			mount := func(lines string) func() {
+				return func() {
+					p.Mounts, p.Mounted = lines, true
+					require.NoError(t, p.publishMounts(p.ctx))
+				}
+			}
+			mount(root + bind)()
+			require.Equal(t, c.want, p.changes(mount(c.then), "", "a", "a/b", "a/b/c", "d", "d/e", "f"), c.what)
+		})
+	}
+}
+
 // A directory in which something is mounted may be renamed. Nothing tells of that but the table of mounts,
 // which raises no alarm then. What was unmounted at the new place later was looked for at the old one.
 func TestMountsThatMove(t *testing.T) {

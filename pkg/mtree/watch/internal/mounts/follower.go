@@ -110,9 +110,11 @@ func (f *Follower) Moved() { f.unread = f.table != nil }
 
 // Change says where mounts came or went.
 type Change struct {
-	Any   bool     // mounts below the root came or went, perhaps at hidden paths only
-	Root  bool     // something else is mounted at the root, or above it
-	Paths []string // below the root, without the hidden ones
+	Any  bool // mounts below the root came or went, perhaps at hidden paths only
+	Root bool // something else is mounted at the root, or above it
+	// Paths are those below the root, without the hidden ones, and the other places of what was shown there.
+	// inotify has one watch for all these places, at the one that was armed last: it goes with that place.
+	Paths []string
 }
 
 // Look returns the changes since the last call. Mounts elsewhere on the machine
@@ -121,7 +123,7 @@ func (f *Follower) Look() (c Change, err error) {
 	if f.table == nil || !f.table.Changed() && !f.unread {
 		return c, nil
 	}
-	was := f.at
+	was, twice := f.at, f.overlapping
 	if err := f.read(); err != nil {
 		f.unread = true
 		return c, err
@@ -133,8 +135,17 @@ func (f *Follower) Look() (c Change, err error) {
 			continue
 		}
 		c.Any = true
-		if !f.hidden(path) {
-			c.Paths = append(c.Paths, path)
+		if f.hidden(path) { // guard: TestMountsThatWereShownTwice
+			continue
+		}
+		paths := []string{path}
+		if twice { // guard: TestMountsThatWereShownTwice
+			paths = append(paths, was.shownToo(path)...)
+		}
+		for _, path := range paths {
+			if !f.hidden(path) && !slices.Contains(c.Paths, path) {
+				c.Paths = append(c.Paths, path)
+			}
 		}
 	}
 	return c, nil

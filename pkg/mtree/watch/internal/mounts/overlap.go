@@ -1,6 +1,8 @@
 package mounts
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"tidemark/pkg/mtree"
@@ -40,6 +42,32 @@ func (t table) others(path string) (paths []string) {
 		}
 	}
 	return paths
+}
+
+// shownToo returns, in order, the other places of the directory or file at path, of those in it, and of
+// what is mounted in it. The root is none of them: it stays heard where it is.
+func (t table) shownToo(path string) []string {
+	shown := map[string]bool{}
+	add := func(at string) {
+		for _, place := range t.others(at) {
+			shown[place] = true
+		}
+		own := t.mountOf(at)
+		root := rebase(at, own, t[own].Root)
+		for place, m := range t {
+			if place != own && m.Dev == t[own].Dev && isWithin(m.Root, root) {
+				shown[place] = true // it shows a directory below
+			}
+		}
+	}
+	add(path)
+	for place := range t {
+		if place != path && isWithin(place, path) { // guard: TestShownToo
+			add(place)
+		}
+	}
+	maps.DeleteFunc(shown, func(place string, _ bool) bool { return place == "" || isWithin(place, path) })
+	return slices.Sorted(maps.Keys(shown))
 }
 
 // mountOf returns the path of the mount that has path.
