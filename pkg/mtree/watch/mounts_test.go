@@ -197,6 +197,8 @@ func TestUnmountedWithinTheTree(t *testing.T) {
 		heard("covered", "a/src/sub", "y/dst")
 		uncover()
 		heard("uncovered", "a/src/sub", "z/dst/sub", "y/dst")
+		bind(t, other, in("a")) // fanotify still tells of a/src
+		heard("the first place covered", "z/dst/sub", "y/dst")
 	})
 }
 

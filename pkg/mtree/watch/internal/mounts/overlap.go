@@ -29,19 +29,25 @@ func isWithin(path, outer string) bool {
 	return path == outer || outer == "" || outer == "/" || strings.HasPrefix(path, outer+"/")
 }
 
-// others returns the other paths of the file or directory at path.
+// others returns the other paths of the file or directory at path. Where something is mounted at or
+// above path, fanotify may mean what that covers. It is shown elsewhere still, so this counts, too.
 func (t table) others(path string) (paths []string) {
-	own := t.mountOf(path)
-	root := rebase(path, own, t[own].Root)
-	for place, other := range t {
-		if place == own || other.Dev != t[own].Dev || !isWithin(root, other.Root) {
-			continue
+	for own := t.mountOf(path); ; own = t.mountOf(mtree.ParentPath(own)) {
+		root := rebase(path, own, t[own].Root)
+		for place, other := range t {
+			if place == own || other.Dev != t[own].Dev || !isWithin(root, other.Root) {
+				continue
+			}
+			there := rebase(root, other.Root, place)
+			covered := t.mountOf(there) != place
+			if !covered && there != path && !slices.Contains(paths, there) { // guard (without there != path): TestOthers
+				paths = append(paths, there)
+			}
 		}
-		if there := rebase(root, other.Root, place); t.mountOf(there) == place { // else it is covered
-			paths = append(paths, there)
+		if own == "" { // guard (always): TestOthers
+			return paths
 		}
 	}
-	return paths
 }
 
 // shownToo returns, in order, the other places of the directory or file at path, of those in it, and of

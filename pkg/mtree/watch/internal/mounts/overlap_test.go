@@ -27,6 +27,12 @@ func TestOthers(t *testing.T) {
 	require.Empty(t, twice.others("b/d/f"), "covered")
 	require.Equal(t, []string{"a/f"}, twice.others("b/f"))
 
+	require.Equal(t, []string{"b/d/f"}, twice.others("a/d/f"), "by the path that it had before it was covered")
+	twice["b"] = machine.Mounted{Dev: "8:4", Root: "/"}
+	require.Equal(t, []string{"a/f"}, twice.others("b/f"), "by the path that it had before it was covered")
+
+	require.Empty(t, table{"": {Dev: "8:1", Root: "/srv"}, "a": {Dev: "8:1", Root: "/srv/a"}}.others("a/f"), "mounted over itself")
+
 	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:2", Root: "/srv"}}.overlap())
 	require.True(t, table{"": {Dev: "8:1", Root: "/"}, "mnt": {Dev: "8:1", Root: "/x"}}.overlap())
 	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:1", Root: "/srvother"}}.overlap(), "a name that begins the same")
