@@ -89,6 +89,16 @@ func (f *Follower) Record() (all []state.Mount) {
 	return all
 }
 
+// Entered returns the paths of what is mounted below the root and belongs to the tree, in order.
+func (f *Follower) Entered() (paths []string) {
+	for _, path := range slices.Sorted(maps.Keys(f.at)) {
+		if f.crossMounts && path != "" && !f.hidden(path) { // guard (without f.crossMounts): TestStopFlushesWhatIsMounted
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 // Since returns the paths where mounts came or went since the record was.
 func (f *Follower) Since(was []state.Mount) (paths []string) {
 	is := f.Record()
