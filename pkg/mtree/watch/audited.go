@@ -35,6 +35,10 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 		r.start = r.start.Add(-w.lag()) // guard: TestAuditsOfADeafTree
 	}
 	w.sawMounts(r)
+	w.mounts.Moved() // guard: TestMountsThatMove
+	if err := w.checkMounts(); err != nil {
+		return err
+	}
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // lost while this audit ran, which so proves nothing
@@ -46,7 +50,7 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	w.audits.owed, w.audits.last = false, r
 	w.saveExceptions() // before the checkpoint moves on without them
 	w.recordAudit(r)
-	if w.hears() {
+	if w.hears() || len(w.mountEvents) > 0 { // guard (without len(w.mountEvents)): TestMountsThatMove
 		// The events so far are published before the tree counts as watched.
 		if err := w.publishEvents(ctx); err != nil || w.audits.running {
 			return err

@@ -68,6 +68,8 @@ func (w *watcher) startAudit(r auditRequest) {
 	a.running, a.current = true, r
 	w.Log.Debug("audit", "why", r.reason)
 	w.health.BeginAudit()
+	w.mounts.Moved()                    // guard: TestMountsThatMove
+	_ = w.checkMounts()                 // if the root went, the end of the audit says so
 	w.armMarker()                       // guard: TestMarkerIsArmedAgain
 	if w.collectCookies(); !w.hears() { // guard (always): TestSyncWaitsForTheQueue
 		w.takeFound()

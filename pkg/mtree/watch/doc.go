@@ -31,6 +31,7 @@
 //	recheck.go       what no event shows: the clock, mounts, borders, unread directories
 //	settle.go        from events to a published batch
 //	auditing.go      asking for audits; losses
+//	mounts.go        where mounts came or went
 //	marker.go        .tidemark is put back
 //	cookies.go       it answers --sync
 //	exceptions.go    .tidemark/stamps and .tidemark/unread

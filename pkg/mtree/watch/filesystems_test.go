@@ -195,6 +195,42 @@ func TestSubvolumeArrives(t *testing.T) {
 	}
 }
 
+// TestSubvolumeIsExchanged: while nobody watched, a subvolume directly in the root was deleted, and a
+// snapshot of another one took its name. It shows that one's stamp and ctime, and nothing else.
+func TestSubvolumeIsExchanged(t *testing.T) {
+	t.Parallel()
+	place := testfs.Image(t, "mkfs.btrfs", "-q")
+	for _, backend := range backends {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			root := filepath.Join(place, backend)
+			in := func(path string) string { return filepath.Join(root, path) }
+			must(t, os.Mkdir(root, 0o755))
+			for _, name := range []string{"cur", "next"} {
+				testfs.Run(t, "btrfs", "-q", "subvolume", "create", in(name))
+				testtree.Make(t, in(name), "d/f = "+name)
+			}
+			config := watch.Config{Root: root, Backend: backend, CrossMounts: true}
+			r := start(t, config)
+			r.sync()
+			for _, name := range []string{"cur", "next"} {
+				write(t, in(name+"/d/f"), name+" again")
+			}
+			r.sync()
+			stamped := time.Now()
+			require.Eventually(t, func() bool { return time.Since(stamped) > 12*time.Second }, time.Minute, time.Second/10, "until an audit looks back no further")
+			r.sync()
+			r.stop()
+			seen := logStamps(t, root)
+			seen.noteAs(in("next"), "cur")
+			testfs.Run(t, "btrfs", "-q", "subvolume", "delete", in("cur"))
+			testfs.Run(t, "btrfs", "-q", "subvolume", "snapshot", in("next"), in("cur"))
+			start(t, config).sync()
+			seen.fresh("exchanged", "cur/d")
+		})
+	}
+}
+
 // TestExchangedFiles: xfs moves no ctime where two files are exchanged. If they had one size and
 // one mtime, too, nothing showed a reader that their bytes were others.
 func TestExchangedFiles(t *testing.T) {

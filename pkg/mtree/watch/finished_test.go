@@ -2,6 +2,9 @@ package watch
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -334,4 +337,51 @@ func TestWhatAnAuditRecords(t *testing.T) {
 		p.recordAudit(auditReport{})
 		require.Len(t, p.treeFile().Mounts, 1)
 	})
+}
+
+// After an orderly stop the stamps are on disk: of the root's file system, and of each that is mounted
+// in the tree and belongs to it. If one of them cannot be flushed, the stop is none. What is a file
+// has no stamps, what is gone was flushed, and what cannot be read is stamped when it can.
+func TestStopFlushesWhatIsMounted(t *testing.T) {
+	lines := ""
+	for i, path := range []string{"a", "a/b", "c", "f", "gone"} {
+		lines += fmt.Sprintf("%d 1 8:%d / /tree/%s rw - ext4 x rw\n", 5+i, 2+i, path)
+	}
+	for _, c := range []struct {
+		what    string
+		stays   bool // without --cross-mounts
+		prepare func(p *post)
+		flushed string
+		clean   bool
+	}{
+		{"all", false, func(*post) {}, "tree a b", true},
+		{"other file systems stay out", true, func(*post) {}, "tree", true},
+		{"the root's is not flushed", false, func(p *post) { p.Refuse("syncfs tree", unix.EIO, -1) }, "tree a b", false},
+		{"one is not flushed", false, func(p *post) { p.Refuse("syncfs a", unix.EIO, -1) }, "tree a b", false},
+		{"one cannot be opened", false, func(p *post) { p.Refuse("open b", unix.EIO, -1) }, "tree a", false},
+		{"one cannot be read", false, func(p *post) {
+			p.health.CannotRead("a/b", p.inode("a/b"), os.ErrPermission)
+			p.Refuse("open b", unix.EACCES, -1)
+		}, "tree a", true},
+		{"one is below what cannot be read", false, func(p *post) {
+			p.health.CannotRead("a", p.inode("a"), os.ErrPermission)
+			p.Refuse("open b", unix.EACCES, -1)
+		}, "tree", true},
+	} {
+		mannedWith(t, Config{CrossMounts: !c.stays, Exclude: []string{"c"}}, []string{"a/b/", "c/", "f"}, func(t *testing.T, p *post) {
+			p.Mounts, p.Mounted = lines, true
+			require.NoError(t, p.publishMounts(p.ctx))
+			c.prepare(p)
+			p.forget()
+			require.NoError(t, p.finish(p.ctx), c.what)
+			var flushed []string // or tried
+			for _, call := range p.Calls {
+				if name, ok := strings.CutPrefix(call, "syncfs "); ok {
+					flushed = append(flushed, name)
+				}
+			}
+			require.Equal(t, c.flushed, strings.Join(flushed, " "), c.what)
+			require.Equal(t, c.clean, p.status(t).Clean, c.what)
+		})
+	}
 }

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -113,8 +116,8 @@ func (w *watcher) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	flushed := make(chan error, 1)
-	go func() { flushed <- w.root.Flush() }()
+	flushed, mounted := make(chan error, 1), w.readableMounts()
+	go func() { flushed <- flush(w.root, mounted) }()
 	timer := time.NewTimer(flushPatience)
 	defer timer.Stop()
 	select {
@@ -132,4 +135,33 @@ func (w *watcher) finish(ctx context.Context) error {
 	}
 	w.writeStatus()
 	return exit.With(exit.Local, w.statusFile.Sync(), "")
+}
+
+// readableMounts returns the paths of what is mounted in the tree, without what cannot be read: that
+// is stamped throughout when it can be.
+func (w *watcher) readableMounts() []string {
+	unread := w.exceptions.Unread()
+	return slices.DeleteFunc(w.mounts.Entered(), func(path string) bool {
+		for path != "" && !unread[path] {
+			path = mtree.ParentPath(path)
+		}
+		return path != "" // guard (returns false): TestStopFlushesWhatIsMounted
+	})
+}
+
+// flush makes durable what was stamped: on the file system of the root, and on those mounted below it.
+func flush(root *disk.Dir, mounted []string) error {
+	err := root.Flush()
+	for _, path := range mounted {
+		dir, failed := root.OpenDirPath(path, true)
+		if disk.IsGone(failed) { // guard: TestStopFlushesWhatIsMounted
+			continue // it is a file, which is not stamped, or was unmounted, which flushed it
+		}
+		if failed == nil {
+			failed = dir.Flush()
+			_ = dir.Close()
+		}
+		err = cmp.Or(err, failed)
+	}
+	return err
 }

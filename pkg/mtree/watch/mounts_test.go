@@ -168,6 +168,68 @@ func TestMountedWithinTheTree(t *testing.T) {
 	})
 }
 
+// A bind mount within the tree goes, or is covered. inotify had moved its watches to that place, and
+// gave them up with it: nothing was heard at the first place from then on.
+func TestUnmountedWithinTheTree(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root, other := newTree(t, "a/src/sub/f = one", "z/dst/", "y/dst/"), newTree(t)
+		in := func(path string) string { return filepath.Join(root, path) }
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		heard := func(what string, dirs ...string) {
+			t.Helper()
+			r.sync()
+			r.sync() // the Take that gives watches up
+			seen := logStamps(t, root)
+			write(t, in(dirs[0]+"/"+what), "new")
+			r.sync()
+			for _, dir := range dirs {
+				seen.fresh(what, dir)
+			}
+		}
+		unmount := bind(t, in("a/src"), in("z/dst"))
+		heard("mounted", "a/src/sub", "z/dst/sub")
+		unmount()
+		heard("unmounted", "a/src/sub")
+		bind(t, in("a/src"), in("z/dst"))
+		bind(t, in("a/src/sub"), in("y/dst"))
+		heard("mounted twice", "a/src/sub", "z/dst/sub", "y/dst")
+		uncover := bind(t, other, in("z"))
+		heard("covered", "a/src/sub", "y/dst")
+		uncover()
+		heard("uncovered", "a/src/sub", "z/dst/sub", "y/dst")
+		bind(t, other, in("a")) // fanotify still tells of a/src
+		heard("the first place covered", "z/dst/sub", "y/dst")
+	})
+}
+
+// A directory in which something is mounted is renamed. No alarm of the mount table tells of that. When the
+// mount went, what it had covered was not stamped; nor was what a bind mount shows of that directory.
+func TestMountedInWhatIsRenamed(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		for _, cross := range []bool{true, false} {
+			away, root := newTree(t, "f = one"), newTree(t, "a/disk/below/g = two", "a/src/sub/f = one", "z/dst/")
+			in := func(path string) string { return filepath.Join(root, path) }
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: cross})
+			seen := logStamps(t, root)
+			seen.noteAs(in("a"), "b")
+			must(t, syscall.Mount(away, in("a/disk"), "", syscall.MS_BIND, ""))
+			defer func() { _ = syscall.Unmount(in("b/disk"), syscall.MNT_DETACH) }() // if the test fails before
+			bind(t, in("a/src"), in("z/dst"))
+			r.sync()
+			must(t, os.Rename(in("a"), in("b")))
+			r.sync()
+			seen.note()
+			if write(t, in("b/src/sub/f"), "two"); cross {
+				r.sync()
+				seen.fresh("written", "z/dst/sub")
+			}
+			must(t, syscall.Unmount(in("b/disk"), syscall.MNT_DETACH))
+			r.sync()
+			seen.fresh("unmounted", "b/disk/below")
+		}
+	})
+}
+
 // A change in a directory that a mount covered was never published: nobody can stamp it
 // then. When the mount was gone, the directory had its old stamp.
 func TestCovered(t *testing.T) {

@@ -34,7 +34,7 @@ func (w *watcher) publishMounts(ctx context.Context) error {
 // that was moved is recorded under its new path when its arrival is published.
 func (w *watcher) checkBorders(ctx context.Context) error {
 	b := w.newBatch()
-	paths := w.borders.List(nil)
+	paths := w.borders.List(nil) // guard (List -> Record): TestManyBordersAreLookedAt
 	if len(paths) > 0 {
 		w.borders.Wait()
 	}

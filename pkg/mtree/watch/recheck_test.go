@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -64,6 +65,94 @@ func TestMountsThatCameAndWent(t *testing.T) {
 		p.tower.events = []notify.Events{{RootGone: true}}
 		require.NoError(t, p.Shell.Rename("/tree", "/away", 0))
 		require.Error(t, p.publishMounts(p.ctx))
+	})
+}
+
+// inotify has one watch for all places of a directory. Where one of the places goes, or is covered, the
+// others count as arrived, so that they are heard again. Excluded places do not count.
+func TestMountsThatWereShownTwice(t *testing.T) {
+	const root, bind, cover = "1 0 8:1 / / rw - ext4 x rw\n", "5 1 8:1 /tree/a/b /tree/d/e rw - ext4 x rw\n", "6 1 8:2 / /tree/%s rw - ext4 y rw\n"
+	for _, c := range []struct{ what, then, exclude, want string }{
+		{"unmounted", root, "", " a a/b a/b/c d d/e"},
+		{"covered", root + bind + fmt.Sprintf(cover, "d/e"), "", " a a/b a/b/c d d/e"},
+		{"covered above", root + bind + fmt.Sprintf(cover, "d"), "", " a a/b a/b/c d d/e"},
+		{"the first place covered", root + bind + fmt.Sprintf(cover, "a/b"), "", " a a/b a/b/c d d/e"},
+		{"covered above the first place", root + bind + fmt.Sprintf(cover, "a"), "", " a a/b a/b/c d d/e"},
+		{"covered elsewhere", root + bind + fmt.Sprintf(cover, "f"), "", " f"},
+		{"the other place is excluded", root, "a/b", " d d/e"},
+		{"the place is excluded", root, "d/e", ""},
+	} {
+		options := Config{CrossMounts: true}
+		if c.exclude != "" {
+			options.Exclude = []string{c.exclude}
+		}
+		mannedWith(t, options, []string{"a/b/c/", "d/e/", "f/"}, func(t *testing.T, p *post) {
+			mount := func(lines string) func() {
+				return func() {
+					p.Mounts, p.Mounted = lines, true
+					require.NoError(t, p.publishMounts(p.ctx))
+				}
+			}
+			mount(root + bind)()
+			require.Equal(t, c.want, p.changes(mount(c.then), "", "a", "a/b", "a/b/c", "d", "d/e", "f"), c.what)
+		})
+	}
+}
+
+// A directory in which something is mounted may be renamed. Nothing tells of that but the table of mounts,
+// which raises no alarm then. What was unmounted at the new place later was looked for at the old one.
+func TestMountsThatMove(t *testing.T) {
+	const line = "5 1 8:2 / /tree/%s/m rw - ext4 x rw\n"
+	all := []string{"", "z", "z/m", "z/m/c", "d"}
+	unmounted := func(p *post) string {
+		return p.changes(func() {
+			p.Mounts, p.Mounted = "", true
+			require.NoError(t, p.publishMounts(p.ctx))
+		}, all...)
+	}
+	moved := func(p *post) {
+		p.Mounts, p.Mounted = fmt.Sprintf(line, "a"), true
+		require.NoError(t, p.publishMounts(p.ctx))
+		require.NoError(t, p.Shell.Rename("/tree/a", "/tree/z", 0))
+		p.Mounts = fmt.Sprintf(line, "z")
+	}
+	arrived := []*notify.DirEvents{{Entries: []notify.Entry{{Name: "a"}, {Name: "z", Arrived: true, Moved: true}}}}
+	made := []*notify.DirEvents{{Entries: []notify.Entry{{Name: "z", Arrived: true}}}}
+	for _, c := range []struct {
+		what string
+		then func(p *post)
+	}{
+		{"renamed", func(p *post) { p.hear(arrived...) }},
+		{"moved into what was just made", func(p *post) {
+			p.tower.events = []notify.Events{{Dirs: made, Drained: true, Strayed: true}}
+		}},
+		{"lost", func(p *post) { p.tower.events = []notify.Events{{Lost: "an event", Drained: true}} }},
+	} {
+		manned(t, []string{"a/m/c/", "d/"}, func(t *testing.T, p *post) {
+			moved(p)
+			c.then(p)
+			require.NoError(t, p.publishEvents(p.ctx))
+			p.audit()
+			require.Equal(t, " z z/m z/m/c", unmounted(p), c.what)
+			require.Empty(t, p.treeFile().Mounts, c.what)
+		})
+	}
+	// Without events, each audit reads the table when it begins and when it ends.
+	manned(t, []string{"a/m/c/", "d/"}, func(t *testing.T, p *post) {
+		p.backend = "none"
+		p.again(func() { moved(p) })
+		require.Empty(t, p.mountEvents)
+		require.Equal(t, " z z/m z/m/c", unmounted(p), "moved during the audit")
+		p.again(func() {})
+		require.Empty(t, p.treeFile().Mounts)
+	})
+	manned(t, []string{"a/m/c/", "d/"}, func(t *testing.T, p *post) {
+		p.backend = "none"
+		moved(p)
+		p.requestAudit(p.auditScope("asked for"))
+		require.NoError(t, p.publishFindings(p.ctx, <-p.audits.findings))
+		require.Equal(t, " z z/m z/m/c", unmounted(p), "unmounted during the audit")
+		p.audit()
 	})
 }
 
@@ -171,5 +260,20 @@ func TestReadableIsPublished(t *testing.T) {
 		}).Round(time.Millisecond))
 		p.Refuse("statx tree", unix.EIO, -1)
 		require.ErrorIs(t, p.publishReadable(p.ctx, []string{"a/d"}), unix.EIO)
+	})
+}
+
+// However many directories there are in which another watch runs, each is looked at. With more than
+// the tree file names, none of them was. Where the other watch ended, nothing was stamped from then on.
+func TestManyBordersAreLookedAt(t *testing.T) {
+	manned(t, []string{"c/d/"}, func(t *testing.T, p *post) {
+		p.borders.Add("c")
+		for i := range 1000 {
+			p.borders.Add(fmt.Sprint("x", i)) // nothing is there
+		}
+		p.recordBorders()
+		require.Equal(t, []string{""}, p.treeFile().Borders)
+		require.Equal(t, " c c/d", p.changes(func() { require.NoError(t, p.checkBorders(p.ctx)) }, "", "c", "c/d"))
+		require.Empty(t, p.treeFile().Borders)
 	})
 }

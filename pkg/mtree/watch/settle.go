@@ -97,6 +97,9 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if renames(&events) { // guard: TestMountsThatMove
+		w.mounts.Moved()
+	}
 	if err := w.checkMounts(); err != nil { // after Take: --sync covers mounts made before it
 		return err
 	}
@@ -166,30 +169,13 @@ func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
 	return events, nil
 }
 
-// checkMounts records where mounts came or went since the last call.
-func (w *watcher) checkMounts() error {
-	change, err := w.mounts.Look()
-	if err != nil {
-		w.Log.Warn("cannot look which mounts came or went: trying again", "error", err)
-		return nil
-	}
-	if change.Root {
-		if err := w.checkRoot(); err != nil {
-			return err
-		}
-	}
-	for _, path := range change.Paths {
-		w.Log.Info("mounted or unmounted: all below counts as changed", "path", mtree.DirPath(path))
-		w.mountEvents = append(w.mountEvents, &notify.DirEvents{
-			Path: mtree.ParentPath(path), Dirty: true,
-			Entries: []notify.Entry{{Name: mtree.BaseName(path), Arrived: true}},
-		})
-	}
-	if change.Any {
-		w.mountsRecorded = false
-		w.source.Remounted()
-	}
-	return nil
+// renames reports whether directories may have been renamed. What was lost an audit makes up for,
+// and each audit reads the mounts anew.
+func renames(events *notify.Events) bool {
+	moved := func(e notify.Entry) bool { return e.Moved }
+	return events.Strayed || slices.ContainsFunc(events.Dirs, func(d *notify.DirEvents) bool { // guard (without events.Strayed): TestMountsThatMove
+		return slices.ContainsFunc(d.Entries, moved)
+	})
 }
 
 // handleMarker looks after .tidemark: it puts it back if it was removed, and records new

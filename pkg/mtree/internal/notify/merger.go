@@ -37,7 +37,7 @@ func (e *Entry) happened(isDir bool, mask uint64) {
 	}
 	e.Written = e.Written || mask&writes != 0 && !isDir && !e.Came
 	e.Arrived = e.Arrived || isDir && (made || moved)
-	e.Renamed = e.Renamed || !isDir && moved
+	e.Renamed, e.Moved = e.Renamed || !isDir && moved, e.Moved || isDir && moved
 }
 
 // find returns the index of the name in Entries, -1 if it is not there.

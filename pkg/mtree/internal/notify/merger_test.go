@@ -28,7 +28,7 @@ func TestMergedOnce(t *testing.T) {
 		require.Len(t, m.Entries, n)
 		for i, e := range m.Entries {
 			e.Came = false
-			require.Equal(t, Entry{Name: fmt.Sprint(i), Arrived: i%4 == 0, Renamed: i%8 == 1, File: i%4 != 0}, e)
+			require.Equal(t, Entry{Name: fmt.Sprint(i), Arrived: i%4 == 0, Renamed: i%8 == 1, Moved: i%8 == 0, File: i%4 != 0}, e)
 		}
 	}
 }

@@ -88,6 +88,7 @@ type DirEvents struct {
 type Entry struct {
 	Name    string
 	Arrived bool // a directory arrived here: made, moved in, exchanged
+	Moved   bool // a directory got this name by a rename
 	Renamed bool // what is no directory got this name by a rename
 	File    bool // what is no directory had this name, or has it
 

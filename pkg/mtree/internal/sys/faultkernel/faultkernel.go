@@ -281,6 +281,14 @@ func (k *Kernel) Ftruncate(fd int, length int64) error {
 	return k.Kernel.Ftruncate(fd, length)
 }
 
+// Syncfs implements sys.Kernel.
+func (k *Kernel) Syncfs(fd int) error {
+	if _, err := k.asked("syncfs", fd, ""); err != nil {
+		return err
+	}
+	return k.Kernel.Syncfs(fd)
+}
+
 // Fsync implements sys.Kernel.
 func (k *Kernel) Fsync(fd int) error {
 	if _, err := k.asked("fsync", fd, ""); err != nil {

@@ -150,7 +150,10 @@ func (s *scan) list(v *visit) error {
 			return nil
 		}
 		if info.Kind == mtree.Dir {
-			below = append(below, &visit{parent: v, name: string(name), inode: info.Node.Ino, ctime: info.CTime, arrived: v.arrived, greatest: mtree.MinStamp})
+			below = append(below, &visit{
+				parent: v, name: string(name), inode: info.Node.Ino, ctime: info.CTime, greatest: mtree.MinStamp,
+				arrived: v.arrived || mayBeExchanged(v, info),
+			})
 			return nil
 		}
 		s.files.Add(1)

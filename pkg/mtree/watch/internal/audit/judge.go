@@ -23,6 +23,14 @@ func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 	return v.info.MTime.After(now) && v.info.MTime.After(s.Floor) // guard (returns false): TestGroundsOfADirectory
 }
 
+// mayBeExchanged reports whether a directory in v may be another one than before, though it shows the
+// same times: a btrfs subvolume, in the place of which a snapshot stands. Then something happened in
+// v. Below the root that is enough for everything to have arrived. What is mounted has its record.
+func mayBeExchanged(v *visit, child disk.Info) bool {
+	subvolume := child.Node.Dev != v.info.Node.Dev && !child.MountRoot // guard (without !child.MountRoot): TestSubvolumeThatWasExchanged
+	return v.below && subvolume                                        // guard (without v.below): TestSubvolumeThatWasExchanged
+}
+
 // judge decides by an entry that is not a directory whether v changed. A ctime above both
 // v's stamp and the start of the audit before means a write that no event reported: by
 // another hard link, or through memory.

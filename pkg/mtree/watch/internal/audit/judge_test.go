@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -138,3 +139,36 @@ func selfOf(t *testing.T, d *disk.Dir) disk.Info {
 }
 
 func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }
+
+// A subvolume in the root was exchanged for a snapshot of another one, which has the times, the
+// inode and the birth time of that. Only the root shows that something happened. What is mounted has a
+// record of its own.
+func TestSubvolumeThatWasExchanged(t *testing.T) {
+	for _, c := range []struct {
+		what             string
+		subvolume, mount bool
+		changed          string
+		want             string
+	}{
+		{"a subvolume", true, false, "", ". sub sub/d"},
+		{"below the root", true, false, "c", "c"},
+		{"nothing changed", true, false, "-", ""},
+		{"another directory", false, false, "", "."},
+		{"a mount", true, true, "", "."},
+	} {
+		s := newSurvey(t, "sub/d/", "c/")
+		s.CrossMounts = true
+		s.Show = func(call string, stx *unix.Statx_t) {
+			if c.subvolume && (call == "statx sub" || call == "statx d") {
+				stx.Dev_minor++
+			}
+			if c.mount && call == "statx sub" {
+				stx.Attributes |= unix.STATX_ATTR_MOUNT_ROOT
+			}
+		}
+		if c.changed != "-" {
+			s.change(c.changed)
+		}
+		require.Equal(t, c.want, s.run(), c.what)
+	}
+}

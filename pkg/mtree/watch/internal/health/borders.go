@@ -13,7 +13,8 @@ import (
 
 // Borders are the directories below the root in which another watch or mirror runs. That
 // other program stamps what is below them, and this watcher does not. No event shows that
-// it ended, so borders are looked at once a second. Safe for all goroutines.
+// it ended, so borders are looked at once a second, or once in as many seconds as there are
+// thousands of them. Safe for all goroutines.
 type Borders struct {
 	log   *slog.Logger
 	count *atomic.Int64
@@ -40,8 +41,12 @@ func NewBorders(log *slog.Logger, count *atomic.Int64) *Borders {
 // Due returns the channel that says when the borders are to be looked at.
 func (b *Borders) Due() <-chan time.Time { return b.timer.C }
 
-// Wait makes Due say so after a pause.
-func (b *Borders) Wait() { b.timer.Reset(borderPause) }
+// Wait makes Due say so after a pause: a look at many borders takes its time.
+func (b *Borders) Wait() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.timer.Reset(borderPause * time.Duration(max(1, len(b.live)/maxBorders))) // guard (max(1, len(b.live)/maxBorders) -> 1): TestWhenBordersAreLookedAt
+}
 
 // Add remembers a border. The log names it once.
 func (b *Borders) Add(path string) {
@@ -77,24 +82,24 @@ func (b *Borders) Changed() bool {
 }
 
 // Record returns the borders, and those of an earlier run, as the tree file has them:
-// escaped, for names need not be text.
+// escaped, for names need not be text. If there are too many it returns "", which stands for
+// every directory.
 func (b *Borders) Record(earlier map[string]bool) []string {
 	paths := b.List(earlier)
+	if len(paths) > maxBorders { // guard: TestBorders
+		return []string{""}
+	}
 	for i, path := range paths {
 		paths[i] = string(mtree.AppendEscaped(nil, path))
 	}
 	return paths
 }
 
-// List returns the borders, and those of an earlier run, in order. If there are too
-// many it returns "", which stands for every directory.
+// List returns the borders, and those of an earlier run, in order.
 func (b *Borders) List(earlier map[string]bool) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := maps.Clone(b.live)
 	maps.Copy(all, earlier)
-	if len(all) > maxBorders {
-		return []string{""}
-	}
 	return slices.Sorted(maps.Keys(all))
 }

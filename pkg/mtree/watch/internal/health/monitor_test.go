@@ -284,9 +284,10 @@ func TestBorders(t *testing.T) {
 	for i := range 999 {
 		b.Add(fmt.Sprint(i))
 	}
-	require.Len(t, b.List(nil), 1000)
+	require.Len(t, b.Record(nil), 1000)
 	b.Add("more")
-	require.Equal(t, []string{""}, b.List(nil))
+	require.Equal(t, []string{""}, b.Record(nil))
+	require.Len(t, b.List(nil), 1001)
 }
 
 // Borders are looked at a second after Wait, and not before.
@@ -302,5 +303,12 @@ func TestWhenBordersAreLookedAt(t *testing.T) {
 		b.Wait()
 		<-b.Due()
 		require.Equal(t, time.Second, time.Since(begun))
+		for i := range 5000 {
+			b.Add(fmt.Sprint(i))
+		}
+		begun = time.Now()
+		b.Wait()
+		<-b.Due()
+		require.Equal(t, 5*time.Second, time.Since(begun), "a look takes longer")
 	})
 }

@@ -23,7 +23,7 @@ type Follower struct {
 	seen        bool                // then: the last audit saw something mounted below the root
 	at          table
 	overlapping bool // something is in the tree at more than one place
-	unread      bool // the table could not be read since it changed: it is tried again
+	unread      bool // the table is to be read: it could not be since it changed, or paths in it may have
 }
 
 // Follow begins to follow the mounts below root. hidden reports whether a mount at a path
@@ -89,6 +89,16 @@ func (f *Follower) Record() (all []state.Mount) {
 	return all
 }
 
+// Entered returns the paths of what is mounted below the root and belongs to the tree, in order.
+func (f *Follower) Entered() (paths []string) {
+	for _, path := range slices.Sorted(maps.Keys(f.at)) {
+		if f.crossMounts && path != "" && !f.hidden(path) { // guard (without f.crossMounts): TestStopFlushesWhatIsMounted
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 // Since returns the paths where mounts came or went since the record was.
 func (f *Follower) Since(was []state.Mount) (paths []string) {
 	is := f.Record()
@@ -102,11 +112,19 @@ func (f *Follower) Since(was []state.Mount) (paths []string) {
 	return paths
 }
 
+// Moved says that directories may have been renamed. What is mounted in them has another path
+// then, and what is mounted from them another root. The table has both, and raises no alarm for
+// that: the next Look reads it. Without events nobody hears of a rename, so each audit begins and ends
+// with that.
+func (f *Follower) Moved() { f.unread = f.table != nil }
+
 // Change says where mounts came or went.
 type Change struct {
-	Any   bool     // mounts below the root came or went, perhaps at hidden paths only
-	Root  bool     // something else is mounted at the root, or above it
-	Paths []string // below the root, without the hidden ones
+	Any  bool // mounts below the root came or went, perhaps at hidden paths only
+	Root bool // something else is mounted at the root, or above it
+	// Paths are those below the root, without the hidden ones, and the other places of what was shown there.
+	// inotify has one watch for all these places, at the one that was armed last: it goes with that place.
+	Paths []string
 }
 
 // Look returns the changes since the last call. Mounts elsewhere on the machine
@@ -115,7 +133,7 @@ func (f *Follower) Look() (c Change, err error) {
 	if f.table == nil || !f.table.Changed() && !f.unread {
 		return c, nil
 	}
-	was := f.at
+	was, twice := f.at, f.overlapping
 	if err := f.read(); err != nil {
 		f.unread = true
 		return c, err
@@ -127,8 +145,17 @@ func (f *Follower) Look() (c Change, err error) {
 			continue
 		}
 		c.Any = true
-		if !f.hidden(path) {
-			c.Paths = append(c.Paths, path)
+		if f.hidden(path) { // guard: TestMountsThatWereShownTwice
+			continue
+		}
+		paths := []string{path}
+		if twice { // guard: TestMountsThatWereShownTwice
+			paths = append(paths, was.shownToo(path)...)
+		}
+		for _, path := range paths {
+			if !f.hidden(path) && !slices.Contains(c.Paths, path) {
+				c.Paths = append(c.Paths, path)
+			}
 		}
 	}
 	return c, nil

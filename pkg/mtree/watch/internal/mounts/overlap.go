@@ -1,6 +1,8 @@
 package mounts
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"tidemark/pkg/mtree"
@@ -27,19 +29,51 @@ func isWithin(path, outer string) bool {
 	return path == outer || outer == "" || outer == "/" || strings.HasPrefix(path, outer+"/")
 }
 
-// others returns the other paths of the file or directory at path.
+// others returns the other paths of the file or directory at path. Where something is mounted at or
+// above path, fanotify may mean what that covers. It is shown elsewhere still, so this counts, too.
 func (t table) others(path string) (paths []string) {
-	own := t.mountOf(path)
-	root := rebase(path, own, t[own].Root)
-	for place, other := range t {
-		if place == own || other.Dev != t[own].Dev || !isWithin(root, other.Root) {
-			continue
+	for own := t.mountOf(path); ; own = t.mountOf(mtree.ParentPath(own)) {
+		root := rebase(path, own, t[own].Root)
+		for place, other := range t {
+			if place == own || other.Dev != t[own].Dev || !isWithin(root, other.Root) {
+				continue
+			}
+			there := rebase(root, other.Root, place)
+			covered := t.mountOf(there) != place
+			if !covered && there != path && !slices.Contains(paths, there) { // guard (without there != path): TestOthers
+				paths = append(paths, there)
+			}
 		}
-		if there := rebase(root, other.Root, place); t.mountOf(there) == place { // else it is covered
-			paths = append(paths, there)
+		if own == "" { // guard (always): TestOthers
+			return paths
 		}
 	}
-	return paths
+}
+
+// shownToo returns, in order, the other places of the directory or file at path, of those in it, and of
+// what is mounted in it. The root is none of them: it stays heard where it is.
+func (t table) shownToo(path string) []string {
+	shown := map[string]bool{}
+	add := func(at string) {
+		for _, place := range t.others(at) {
+			shown[place] = true
+		}
+		own := t.mountOf(at)
+		root := rebase(at, own, t[own].Root)
+		for place, m := range t {
+			if place != own && m.Dev == t[own].Dev && isWithin(m.Root, root) {
+				shown[place] = true // it shows a directory below
+			}
+		}
+	}
+	add(path)
+	for place := range t {
+		if place != path && isWithin(place, path) { // guard: TestShownToo
+			add(place)
+		}
+	}
+	maps.DeleteFunc(shown, func(place string, _ bool) bool { return place == "" || isWithin(place, path) })
+	return slices.Sorted(maps.Keys(shown))
 }
 
 // mountOf returns the path of the mount that has path.

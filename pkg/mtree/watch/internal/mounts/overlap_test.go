@@ -27,7 +27,42 @@ func TestOthers(t *testing.T) {
 	require.Empty(t, twice.others("b/d/f"), "covered")
 	require.Equal(t, []string{"a/f"}, twice.others("b/f"))
 
+	require.Equal(t, []string{"b/d/f"}, twice.others("a/d/f"), "by the path that it had before it was covered")
+	twice["b"] = machine.Mounted{Dev: "8:4", Root: "/"}
+	require.Equal(t, []string{"a/f"}, twice.others("b/f"), "by the path that it had before it was covered")
+
+	require.Empty(t, table{"": {Dev: "8:1", Root: "/srv"}, "a": {Dev: "8:1", Root: "/srv/a"}}.others("a/f"), "mounted over itself")
+
 	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:2", Root: "/srv"}}.overlap())
 	require.True(t, table{"": {Dev: "8:1", Root: "/"}, "mnt": {Dev: "8:1", Root: "/x"}}.overlap())
 	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:1", Root: "/srvother"}}.overlap(), "a name that begins the same")
+}
+
+// What a path shows, or what is mounted below it shows, may be seen at other places: those of the
+// same directory, and those of directories in it.
+func TestShownToo(t *testing.T) {
+	places := table{
+		"":      {Dev: "8:1", Root: "/srv"},
+		"z/dst": {Dev: "8:1", Root: "/srv/a/src"},
+		"x/far": {Dev: "8:1", Root: "/srv/a/src/sub"},
+		"mnt":   {Dev: "8:2", Root: "/"},
+		"mnt/2": {Dev: "8:2", Root: "/"},
+	}
+	for path, want := range map[string][]string{
+		"z/dst":     {"a/src", "x/far"},
+		"z":         {"a/src", "x/far"},
+		"x/far":     {"a/src/sub", "z/dst/sub"},
+		"a/src":     {"x/far", "z/dst"},
+		"a":         {"x/far", "z/dst"},
+		"a/src/sub": {"x/far", "z/dst/sub"},
+		"a/other":   nil,
+		"mnt/2":     {"mnt"},
+		"mnt":       nil, // it has the other one in it
+		"new":       nil,
+	} {
+		require.Equal(t, want, places.shownToo(path), path)
+	}
+	for _, above := range []string{"/", "/srv"} {
+		require.Empty(t, table{"": {Dev: "8:1", Root: "/srv"}, "z": {Dev: "8:1", Root: above}}.shownToo("z"), above)
+	}
 }
