@@ -3,6 +3,7 @@ package serve
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -20,7 +21,7 @@ func TestFilesThatChangeAreLeftOut(t *testing.T) {
 	h, err := New(Config{Root: t.TempDir()})
 	require.NoError(t, err)
 	defer h.Close()
-	stream := &packing{h: h, out: h.newSink(httptest.NewRecorder(), &reply{})}
+	stream := &packing{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), out: h.newSink(httptest.NewRecorder(), &reply{})}
 	ways := map[string]func(f *disk.Regular) error{
 		"POST ?tar": func(f *disk.Regular) error {
 			_, err := h.packOpen(nil, "x", f)
