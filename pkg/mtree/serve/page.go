@@ -135,3 +135,17 @@ func (h *Handler) hold(w http.ResponseWriter, p *pages.Page) (give func(), err e
 		h.live.End(p)
 	}, nil
 }
+
+// keep counts a body that was made for one client, as hold does a page. give must follow, also
+// after an error.
+func (h *Handler) keep(w http.ResponseWriter, body []byte) (give func(), err error) {
+	size := int64(cap(body))
+	if size < pages.Small { // guard (always): TestSlowReadersOfChanges
+		return func() {}, nil
+	}
+	one, err := h.room.Take(&pages.Load{Bytes: size}, cutting(w))
+	if err != nil {
+		return func() {}, err
+	}
+	return one.Give, nil
+}
