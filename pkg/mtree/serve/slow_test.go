@@ -191,6 +191,47 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 	return 0, io.ErrClosedPipe
 }
 
+// The listing that ?since reads ahead counted nowhere until its turn: each client that took nothing of the
+// listing before it kept one of its own.
+func TestSlowReadersOfTwoDirectories(t *testing.T) {
+	if raceEnabled {
+		return // the detector's own memory counts
+	}
+	const readers = 60
+	root := inMemory(t)
+	for dir, entries := range map[string]int{"a": 3500, "b": 3200} { // 1 MB each; readers share a, and not b
+		require.NoError(t, os.Mkdir(root+"/"+dir, 0o755))
+		for i := range entries {
+			require.NoError(t, os.WriteFile(fmt.Sprintf("%s/%s/%0240d", root, dir, i), nil, 0o644))
+		}
+	}
+	watched(t, root, wire.Watched)
+	h, err := serve.New(serve.Config{Root: root, CacheBytes: -1, Stats: &serve.Stats{}})
+	require.NoError(t, err)
+	defer h.Close()
+	before := inUse()
+	var all sync.WaitGroup
+	var clients []*stuckWriter
+	for range readers {
+		answered := make(chan struct{})
+		w := newStuckWriter(func() { close(answered) })
+		clients = append(clients, w)
+		all.Go(func() {
+			defer w.begun()
+			defer func() { _ = recover() }() // the handler panics where a client has gone
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?txt&since=0", nil))
+		})
+		<-answered
+	}
+	each := (int64(inUse()) - int64(before)) / readers
+	for _, w := range clients {
+		w.cut()
+	}
+	all.Wait()
+	t.Logf("%d KiB for each", each>>10)
+	require.Less(t, each, int64(256<<10))
+}
+
 // Answers to ?changes of clients that took nothing counted nowhere: up to 10 MiB each.
 func TestSlowReadersOfChanges(t *testing.T) {
 	if raceEnabled {
