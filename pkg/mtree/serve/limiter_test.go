@@ -237,3 +237,46 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 		require.NotEmpty(t, w.Header().Get("Retry-After"))
 	}
 }
+
+// A root that was stamped by a new run while its listing waited for its turn went out with that stamp and
+// the runs from before: its readers took that for a roll-back, and compared everything by sums.
+func TestRunsOfAStampThatCameWhileItWaited(t *testing.T) {
+	top := t.TempDir()
+	root, err := disk.OpenRoot(top)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	info, err := state.RootOf(root)
+	require.NoError(t, err)
+	tree := state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: state.Source}
+	tree.Bind(info)
+	tree.BeginRun(info.MTime)
+	require.NoError(t, m.WriteTree(tree))
+	h, err := New(Config{Root: top})
+	require.NoError(t, err)
+	defer h.Close()
+	h.largeSize = -1
+	h.largeLimit.most = 1
+	waits := make(chan struct{})
+	other := &place{client: "other", cut: func() { close(waits) }}
+	other.blocked.Store(1) // it is cut for a request that waits for its place
+	leave, ok := h.largeLimit.tryEnter(other)
+	require.True(t, ok)
+	w, done := httptest.NewRecorder(), make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?txt", nil))
+	}()
+	<-waits
+	tree.BeginRun(info.MTime)
+	require.NoError(t, m.WriteTree(tree))
+	stamp := machine.Now()
+	require.NoError(t, root.SetTime(stamp))
+	leave()
+	<-done
+	require.Equal(t, 200, w.Code)
+	require.Equal(t, stamp.String(), w.Header().Get(wire.HeaderStamp))
+	require.Equal(t, tree.Runs, wire.ParseRuns(w.Header().Get(wire.HeaderRuns)))
+}

@@ -94,7 +94,9 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, q *dirRequ
 		h.fail(w, a, err)
 		return
 	}
-	a.about.stamp, a.date, a.tag = p.Stamp, lastModified(p.Stamp, q.now), ""
+	// The runs, too: they are read after the stamp.
+	a.about = h.about(q.snap, q.path, p.Stamp, q.now) // guard: TestRunsOfAStampThatCameWhileItWaited
+	a.date, a.tag = lastModified(p.Stamp, q.now), ""
 	if p.Tag != "" {
 		a.tag = wire.QuoteTag(p.Tag, string(q.coding))
 	}
