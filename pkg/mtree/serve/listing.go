@@ -74,7 +74,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, q *dirRequest,
 	a.date = lastModified(q.self.MTime, q.now)
 	if h.byStamp(q) {
 		a.tag = wire.QuoteTag(q.stampTag(q.self.MTime, q.hot), string(q.coding))
-		if !q.hot && q.unchanged(r, q.self.MTime) {
+		if !q.hot && h.unchanged(r, q, q.self.MTime) {
 			h.send(w, a.notModified())
 			return
 		}
@@ -100,7 +100,7 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, q *dirRequ
 	if p.Tag != "" {
 		a.tag = wire.QuoteTag(p.Tag, string(q.coding))
 	}
-	if confirms(p, r, q.now) {
+	if h.confirms(p, r, q) {
 		h.send(w, a.notModified())
 		return
 	}
