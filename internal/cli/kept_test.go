@@ -96,6 +96,28 @@ func TestTokensThatAreTakenAway(t *testing.T) {
 	}
 }
 
+// A token file that was removed while nobody asked let in whoever came first, hours later: the moment in
+// which it may be being replaced began when he came. It begins at the last look at which it was there.
+func TestTokenFileRemovedWhileNobodyAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := t.TempDir() + "/tokens"
+		rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
+		var log bytes.Buffer
+		tokens, err := OpenTokens(file, slog.New(slog.NewTextHandler(&log, nil)))
+		require.NoError(t, err)
+		advance(time.Hour)
+		require.Equal(t, []string{"old"}, tokens.Tokens())
+		require.NoError(t, os.Remove(file))
+		advance(tokensGrace)
+		require.Empty(t, tokens.Tokens())
+		require.NotContains(t, log.String(), "WARN", "it is over already")
+		require.Equal(t, 1, strings.Count(log.String(), "ERROR"))
+		rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
+		advance(lookEvery)
+		require.Equal(t, []string{"old"}, tokens.Tokens())
+	})
+}
+
 // A file that cannot be read changes no tokens; nobody waits for a FIFO in its place; a
 // pipe given at the start is read once.
 func TestTokensThatCannotBeRead(t *testing.T) {

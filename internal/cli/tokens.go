@@ -44,7 +44,7 @@ type TokenFile struct {
 	whole  bool       // now has all that the file held then
 	fixed  bool       // it is a pipe or the like: it is read once only
 	looked time.Time
-	lost   time.Time // since when the file is missing or empty; zero: it is not
+	lost   time.Time // the last look before the file was found missing or empty; zero: it is neither
 	said   string    // the error that was logged; "": none since the last success
 }
 
@@ -62,9 +62,9 @@ func OpenTokens(file string, log *slog.Logger) (*TokenFile, error) {
 }
 
 // Tokens returns the tokens that are accepted now: those in the file. While somebody may
-// still write to the file, they are those of its tokens that it held before. For
-// tokensGrace after the file went away or lost all tokens, they stay as they were, and
-// then there are none. A file that exists and cannot be read changes nothing. After a
+// still write to the file, they are those of its tokens that it held before. If the file
+// went away or lost all tokens, they stay as they were for tokensGrace after the last look
+// at which it had some, and then there are none. A file that exists and cannot be read changes nothing. After a
 // change the slice is another one.
 func (t *TokenFile) Tokens() []string {
 	t.mu.Lock()
@@ -72,20 +72,21 @@ func (t *TokenFile) Tokens() []string {
 	if t.fixed || time.Since(t.looked) < lookEvery {
 		return t.now
 	}
+	last := t.looked
 	t.looked = time.Now()
-	t.look()
+	t.look(last)
 	return t.now
 }
 
-// look looks at the file and sets now.
-func (t *TokenFile) look() {
+// look looks at the file, after the look at last, and sets now.
+func (t *TokenFile) look(last time.Time) {
 	if info, err := os.Stat(t.file); err == nil && t.whole && t.lost.IsZero() && stateOf(info) == t.seen {
 		return
 	}
 	state, tokens, err := readTokenFile(t.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoToken):
-		t.missing(err)
+		t.missing(err, last)
 		return
 	case err != nil:
 		t.say("the token file cannot be read: the tokens of before stand", err)
@@ -105,14 +106,16 @@ func (t *TokenFile) look() {
 	t.now = slices.DeleteFunc(slices.Clone(t.good), func(token string) bool { return !slices.Contains(tokens, token) })
 }
 
-// missing notes that the file does not exist, or has no token.
-func (t *TokenFile) missing(err error) {
+// missing notes that the file does not exist, or has no token. It may be so since the look
+// at last: nobody may have asked for hours.
+func (t *TokenFile) missing(err error, last time.Time) {
 	if t.lost.IsZero() {
-		t.lost = t.looked
-		t.say("the token file is missing or empty: is it being replaced? In a moment nobody is let in", err)
-		return
+		t.lost = last // guard (last -> t.looked): TestTokenFileRemovedWhileNobodyAsks
 	}
-	if t.looked.Sub(t.lost) >= tokensGrace && t.now != nil {
+	switch {
+	case t.looked.Sub(t.lost) < tokensGrace:
+		t.say("the token file is missing or empty: is it being replaced? In a moment nobody is let in", err)
+	case t.now != nil:
 		t.now = nil
 		t.log.Error("the token file is missing or empty: nobody is let in until it holds tokens", "file", t.file)
 	}

@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -207,4 +208,15 @@ func TestDamagedStamps(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(s.path(".tidemark/stamps"), whole, 0o644))
 	require.Eventually(t, func() bool { return s.get("/a/?txt").Header.Get("Tidemark-State") == "watched" }, 5*time.Second, time.Millisecond)
+}
+
+// No ctime tells when such a stamp was given: no date proves it.
+func TestADateOfARefusedStamp(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"d/a": "1"})
+	s.tell(map[string]mtree.Stamp{"d": mtree.Unix(1_700_000_000, 2)})
+	date := time.Unix(1_700_000_000, 0).UTC().Format(http.TimeFormat)
+	require.Eventually(t, func() bool { return s.get("/d/?txt").Header.Get("Last-Modified") == date }, longest, time.Millisecond)
+	s.tell(map[string]mtree.Stamp{"d": mtree.Unix(1_700_000_000, 8)})
+	require.Eventually(t, func() bool { return s.get("/d/?txt").Header.Get("Tidemark-Stamp") == "1700000000.000000008" }, longest, time.Millisecond)
+	require.Equal(t, 200, s.get("/d/?txt", "If-Modified-Since", date).StatusCode)
 }

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 
@@ -41,12 +42,16 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	a := h.listingReply(q)
 	a.policy, a.coding, a.options = "", render.Identity, q.snap.Fingerprint
 	body, err := changed.Names(h.tree, q.snap, after, h.logError)
+	give, full := h.keep(w, body) // before it leaves: what waits for room is bounded, too
+	defer give()
 	leave() // the client may take long to read the answer
+	err = cmp.Or(err, full)
 	if code, why := refusalOfChanges(err); code != 0 {
 		h.send(w, a.refused(code, why))
 	} else if err != nil {
 		h.fail(w, a, err)
 	} else {
+		extend(w)
 		h.send(w, a.withBody(body))
 	}
 }

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"net/http"
 	"time"
 )
@@ -46,4 +47,15 @@ func cutting(w http.ResponseWriter) func() {
 		}
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) // in-memory writers have none
 	}
+}
+
+// untilCut returns r with a context that cut ends, beside the writing of w: a request that hashes
+// or packs moves its write deadline on, and would go on for hours. end must follow.
+func untilCut(w http.ResponseWriter, r *http.Request) (_ *http.Request, cut, end func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	write := cutting(w)
+	return r.WithContext(ctx), func() {
+		cancel() // guard: TestWhatWorksIsCutForOthers
+		write()
+	}, cancel
 }

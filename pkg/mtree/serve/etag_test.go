@@ -200,6 +200,59 @@ func TestHeldBackDate(t *testing.T) {
 	require.Equal(t, time.Unix(1_699_999_998, 0).UTC().Format(http.TimeFormat), s.get("/?txt").Header.Get("Last-Modified"))
 }
 
+// A directory may get two stamps of one second long after it: a copy always, a source where a batch took
+// long. Its date was the same, so whoever had the first kept it: wget -m, and caches that go by dates.
+func TestADateOfASecondWithTwoStamps(t *testing.T) {
+	sec, _ := machine.Now().Unix()
+	for state, times := range map[wire.State][2]mtree.Stamp{
+		wire.Mirrored: {mtree.Unix(1_700_000_000, 2), mtree.Unix(1_700_000_000, 8)},
+		wire.Watched:  {mtree.Unix(sec-10, 2), mtree.Unix(sec-10, 8)},
+	} {
+		t.Run(string(state), func(t *testing.T) {
+			root := t.TempDir()
+			watched(t, root, state)
+			s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
+			s.start()
+			stampAs := func(stamp mtree.Stamp) {
+				dir, err := disk.OpenRoot(root)
+				require.NoError(t, err)
+				defer dir.Close()
+				require.NoError(t, dir.SetTime(stamp))
+				require.NoError(t, records.Set(dir, records.Record{Stamp: stamp, Now: machine.Now()}))
+			}
+			stampAs(times[0])
+			first := s.get("/?txt")
+			require.Equal(t, times[0].String(), first.Header.Get("Tidemark-Stamp"))
+			require.NotContains(t, first.Header.Get("ETag"), "hot")
+			date := first.Header.Get("Last-Modified")
+			stampAs(times[1])
+			for _, target := range []string{"/?txt", "/?html", "/?html"} { // the first page finds that there are no symlinks
+				require.Equal(t, date, s.get(target).Header.Get("Last-Modified"))
+				require.Equal(t, 200, s.get(target, "If-Modified-Since", date).StatusCode, target)
+			}
+			require.Equal(t, 200, s.get("/?txt", "If-None-Match", first.Header.Get("ETag")).StatusCode)
+			require.Equal(t, 304, s.get("/?txt", "If-None-Match", s.get("/?txt").Header.Get("ETag")).StatusCode)
+		})
+	}
+}
+
+// A stamp that was given within its own second is the last one of it: its date proves it, as soon as it
+// is not held back.
+func TestADateOfAStampOfItsSecond(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	require.Eventually(t, func() bool { // both times in one second
+		stamp := machine.Now()
+		s.stamp("", stamp)
+		info, err := os.Stat(s.root)
+		require.NoError(t, err)
+		sec, _ := stamp.Unix()
+		return info.Sys().(*syscall.Stat_t).Ctim.Sec == sec
+	}, longest, time.Millisecond)
+	date := s.list("/").Stamp.Time().UTC().Format(http.TimeFormat)
+	require.Eventually(t, func() bool { return s.get("/?txt").Header.Get("Last-Modified") == date }, longest, 50*time.Millisecond)
+	require.Equal(t, 304, s.get("/?txt", "If-Modified-Since", date).StatusCode)
+}
+
 // Where stamps prove nothing the ETag is a hash of the body and the date is
 // ignored: else an unwatched tree would answer 304 for ever.
 func TestUnwatchedNeverStale(t *testing.T) {

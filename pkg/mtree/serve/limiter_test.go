@@ -1,21 +1,25 @@
 package serve
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -100,6 +104,47 @@ func TestLargeListings(t *testing.T) {
 	}
 	require.Equal(t, 429, ask(http.MethodGet))
 	require.Equal(t, 200, ask(http.MethodHead))
+}
+
+// Work for one client lost its cut: each file that was hashed, and each piece that was packed, moved
+// the write deadline on again. A few lists of paths to large files took the room of all others for hours.
+func TestWhatWorksIsCutForOthers(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(root+"/big", nil, 0o644))
+	require.NoError(t, os.Truncate(root+"/big", 1<<40)) // a hole
+	for name, ask := range map[string]struct{ method, target, body string }{
+		"POST sums": {http.MethodPost, "/?sums", "big\n"},
+		"GET sums":  {http.MethodGet, "/?sums", ""},
+		"GET tar":   {http.MethodGet, "/?tar", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, err := New(Config{Root: root, Tar: true})
+			require.NoError(t, err)
+			defer h.Close()
+			h.room = pages.NewRoom(1)
+			s := httptest.NewServer(h)
+			defer s.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			r, err := http.NewRequestWithContext(ctx, ask.method, s.URL+ask.target, strings.NewReader(ask.body))
+			require.NoError(t, err)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				a, err := http.DefaultClient.Do(r)
+				if err == nil {
+					_, err = io.Copy(io.Discard, a.Body) // a client that reads
+					_ = a.Body.Close()
+				}
+				assert.Error(t, err)
+			}()
+			require.Eventually(t, func() bool { return h.room.Bytes() > 0 && (len(h.hashing) > 0 || ask.target == "/?tar") }, 5*time.Second, time.Millisecond)
+			one, err := h.room.Take(&pages.Load{Bytes: 1}, func() {})
+			require.NoError(t, err)
+			one.Give()
+			<-done
+		})
+	}
 }
 
 // Four slow readers of one large directory locked everybody out of all of them for
@@ -191,4 +236,47 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 		require.Equal(t, 429, w.Code, target)
 		require.NotEmpty(t, w.Header().Get("Retry-After"))
 	}
+}
+
+// A root that was stamped by a new run while its listing waited for its turn went out with that stamp and
+// the runs from before: its readers took that for a roll-back, and compared everything by sums.
+func TestRunsOfAStampThatCameWhileItWaited(t *testing.T) {
+	top := t.TempDir()
+	root, err := disk.OpenRoot(top)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	info, err := state.RootOf(root)
+	require.NoError(t, err)
+	tree := state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: state.Source}
+	tree.Bind(info)
+	tree.BeginRun(info.MTime)
+	require.NoError(t, m.WriteTree(tree))
+	h, err := New(Config{Root: top})
+	require.NoError(t, err)
+	defer h.Close()
+	h.largeSize = -1
+	h.largeLimit.most = 1
+	waits := make(chan struct{})
+	other := &place{client: "other", cut: func() { close(waits) }}
+	other.blocked.Store(1) // it is cut for a request that waits for its place
+	leave, ok := h.largeLimit.tryEnter(other)
+	require.True(t, ok)
+	w, done := httptest.NewRecorder(), make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?txt", nil))
+	}()
+	<-waits
+	tree.BeginRun(info.MTime)
+	require.NoError(t, m.WriteTree(tree))
+	stamp := machine.Now()
+	require.NoError(t, root.SetTime(stamp))
+	leave()
+	<-done
+	require.Equal(t, 200, w.Code)
+	require.Equal(t, stamp.String(), w.Header().Get(wire.HeaderStamp))
+	require.Equal(t, tree.Runs, wire.ParseRuns(w.Header().Get(wire.HeaderRuns)))
 }

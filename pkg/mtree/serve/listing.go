@@ -74,7 +74,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, q *dirRequest,
 	a.date = lastModified(q.self.MTime, q.now)
 	if h.byStamp(q) {
 		a.tag = wire.QuoteTag(q.stampTag(q.self.MTime, q.hot), string(q.coding))
-		if !q.hot && q.unchanged(r, q.self.MTime) {
+		if !q.hot && h.unchanged(r, q, q.self.MTime) {
 			h.send(w, a.notModified())
 			return
 		}
@@ -94,11 +94,13 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, q *dirRequ
 		h.fail(w, a, err)
 		return
 	}
-	a.about.stamp, a.date, a.tag = p.Stamp, lastModified(p.Stamp, q.now), ""
+	// The runs, too: they are read after the stamp.
+	a.about = h.about(q.snap, q.path, p.Stamp, q.now) // guard: TestRunsOfAStampThatCameWhileItWaited
+	a.date, a.tag = lastModified(p.Stamp, q.now), ""
 	if p.Tag != "" {
 		a.tag = wire.QuoteTag(p.Tag, string(q.coding))
 	}
-	if confirms(p, r, q.now) {
+	if h.confirms(p, r, q) {
 		h.send(w, a.notModified())
 		return
 	}

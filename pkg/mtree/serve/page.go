@@ -86,15 +86,14 @@ func (h *Handler) pageOf(q *dirRequest, l *mtree.Listing) *pages.Page {
 
 // confirms reports whether the client has the listing already. A tag decides if there is
 // one; dates are for people, caches and wget (RFC 9110, 13.1.3).
-func confirms(p *pages.Page, r *http.Request, now mtree.Stamp) bool {
+func (h *Handler) confirms(p *pages.Page, r *http.Request, q *dirRequest) bool {
 	if p.Stamped && p.Hot {
 		return false
 	}
 	if tags := negotiate.Field(r, "If-None-Match"); tags != "" {
 		return p.Tag != "" && negotiate.NoneMatch(tags, p.Tag)
 	}
-	date, early := negotiate.DirDate(p.Stamp, now)
-	return p.Stamped && !early && negotiate.SameDate(r.Header.Get("If-Modified-Since"), date)
+	return p.Stamped && h.sameDate(r, q, p.Stamp)
 }
 
 // sendPage sends a page, in pieces each with a deadline of its own.
@@ -134,4 +133,18 @@ func (h *Handler) hold(w http.ResponseWriter, p *pages.Page) (give func(), err e
 		one.Give()
 		h.live.End(p)
 	}, nil
+}
+
+// keep counts a body that was made for one client, as hold does a page. give must follow, also
+// after an error.
+func (h *Handler) keep(w http.ResponseWriter, body []byte) (give func(), err error) {
+	size := int64(cap(body))
+	if size < pages.Small { // guard (always): TestSlowReadersOfChanges
+		return func() {}, nil
+	}
+	one, err := h.room.Take(&pages.Load{Bytes: size}, cutting(w))
+	if err != nil {
+		return func() {}, err
+	}
+	return one.Give, nil
 }

@@ -22,7 +22,9 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 		h.wrongMethod(w, r)
 		return
 	}
-	paths, give, err := h.receivePaths(w, r)
+	r, cut, end := untilCut(w, r)
+	defer end()
+	paths, give, err := h.receivePaths(w, r, cut)
 	defer give()
 	if err != nil {
 		h.send(w, h.refusedPaths(leaveBody(w, r), err))
@@ -72,8 +74,8 @@ const (
 const pathsStep = 64 << 10
 
 // receivePaths does readPaths within the room that all requests share: the client that
-// takes longest is cut first. give must follow, also after an error.
-func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []string, give func(), err error) {
+// takes longest is cut first, later by cut. give must follow, also after an error.
+func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request, cut func()) (paths []string, give func(), err error) {
 	control := http.NewResponseController(w)
 	one, err := h.room.Take(&pages.Load{Bytes: pathsStep}, func() {
 		_ = control.SetReadDeadline(time.Unix(1, 0)) // in-memory requests have none
@@ -91,7 +93,9 @@ func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []
 		room += step
 		return one.Grow(int64(step))
 	})
-	one.SetCut(cutting(w))
+	if err == nil {
+		one.SetCut(cut)
+	}
 	return paths, func() { one.Give() }, err
 }
 

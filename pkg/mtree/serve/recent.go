@@ -46,12 +46,19 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, q *dirRequest) 
 		h.fail(w, q.base(), err)
 		return
 	}
-	leave() // the client may take long to read the answer
 	q.noStore, q.search = true, true
 	body := h.render(q, &mtree.Listing{Stamp: q.self.MTime, Entries: s.files()})
 	if q.coding == render.Gzip {
 		body = render.Compress(body)
 	}
+	give, err := h.keep(w, body)
+	defer give()
+	leave() // the client may take long to read the answer
+	if err != nil {
+		h.fail(w, q.base(), err)
+		return
+	}
+	extend(w)
 	h.send(w, h.listingReply(q).withBody(body))
 }
 

@@ -85,7 +85,7 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 		p, err := h.sharedSince(r, q, from, after)
 		switch {
 		case err == nil:
-			a.about.stamp = p.Stamp
+			a.about = h.about(q.snap, q.path, p.Stamp, q.now) // as in sendListing
 			h.sendPage(w, p, a)
 			return
 		case err != changed.ErrNotShared:

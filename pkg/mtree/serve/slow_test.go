@@ -191,6 +191,94 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 	return 0, io.ErrClosedPipe
 }
 
+// The listing that ?since reads ahead counted nowhere until its turn: each client that took nothing of the
+// listing before it kept one of its own.
+func TestSlowReadersOfTwoDirectories(t *testing.T) {
+	if raceEnabled {
+		return // the detector's own memory counts
+	}
+	const readers = 60
+	root := inMemory(t)
+	for dir, entries := range map[string]int{"a": 3500, "b": 3200} { // 1 MB each; readers share a, and not b
+		require.NoError(t, os.Mkdir(root+"/"+dir, 0o755))
+		for i := range entries {
+			require.NoError(t, os.WriteFile(fmt.Sprintf("%s/%s/%0240d", root, dir, i), nil, 0o644))
+		}
+	}
+	watched(t, root, wire.Watched)
+	h, err := serve.New(serve.Config{Root: root, CacheBytes: -1, Stats: &serve.Stats{}})
+	require.NoError(t, err)
+	defer h.Close()
+	before := inUse()
+	var all sync.WaitGroup
+	var clients []*stuckWriter
+	for range readers {
+		answered := make(chan struct{})
+		w := newStuckWriter(func() { close(answered) })
+		clients = append(clients, w)
+		all.Go(func() {
+			defer w.begun()
+			defer func() { _ = recover() }() // the handler panics where a client has gone
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?txt&since=0", nil))
+		})
+		<-answered
+	}
+	each := (int64(inUse()) - int64(before)) / readers
+	for _, w := range clients {
+		w.cut()
+	}
+	all.Wait()
+	t.Logf("%d KiB for each", each>>10)
+	require.Less(t, each, int64(256<<10))
+}
+
+// Answers to ?changes of clients that took nothing counted nowhere: up to 10 MiB each.
+func TestSlowReadersOfChanges(t *testing.T) {
+	if raceEnabled {
+		return // the detector's own memory counts
+	}
+	const dirs, names, readers = 8, 800, 40
+	path := func(d int) string { return strings.Repeat(fmt.Sprintf("%0240d/", d), 3) }
+	files := map[string]string{}
+	for d := range dirs {
+		files[path(d)+"x"] = "1"
+	}
+	k := publishKept(t, serve.Config{}, files)
+	k.ticks = false
+	_, start := k.changed("")
+	for d := range dirs {
+		var changed []string
+		for i := range names {
+			changed = append(changed, fmt.Sprintf("%s%0240d", path(d), i))
+		}
+		k.publish(changed...)
+	}
+	target := "/?changes&after=" + start
+	require.Greater(t, len(k.get(target).body), 4<<20)
+	before := inUse()
+	var all sync.WaitGroup
+	var clients []*stuckWriter
+	for range readers {
+		answered := make(chan struct{})
+		w := newStuckWriter(func() { close(answered) })
+		clients = append(clients, w)
+		all.Go(func() {
+			defer w.begun()                  // or it was refused
+			defer func() { _ = recover() }() // the handler panics where a client has gone
+			k.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+		})
+		<-answered
+	}
+	more := (int64(inUse()) - int64(before)) >> 20
+	for _, w := range clients {
+		w.cut()
+	}
+	all.Wait()
+	t.Logf("%d MiB", more)
+	require.Less(t, more, int64(150), "128 MiB, and one that is made")
+	require.Equal(t, 200, k.get(target).StatusCode, "all room was given back")
+}
+
 // Each STAMP is another answer to ?since, made for whoever asks for it. Clients that asked for many
 // and took nothing had each an answer of up to 1 MiB made, which counted nowhere while it waited for
 // room: for five seconds, and then they came again.

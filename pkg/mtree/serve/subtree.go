@@ -33,7 +33,9 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, q *dirRequest)
 		h.send(w, a) // no file is packed for a HEAD
 		return
 	}
-	p := &packing{h: h, r: r, root: q.path, lister: h.tree.Lister(q.snap), out: h.newSink(w, a)}
+	r, cut, end := untilCut(w, r)
+	defer end()
+	p := &packing{h: h, r: r, cut: cut, root: q.path, lister: h.tree.Lister(q.snap), out: h.newSink(w, a)}
 	p.out.place = q.place
 	err := p.dir("")
 	if err != nil && !p.out.sent {
@@ -55,6 +57,7 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, q *dirRequest)
 type packing struct {
 	h      *Handler
 	r      *http.Request
+	cut    func() // ends the walk
 	root   string // path of the directory that was asked about
 	lister *lister.Lister
 	out    *sink
@@ -69,7 +72,7 @@ func (p *packing) dir(path string) error {
 	if err != nil {
 		return p.without(path, err)
 	}
-	one, err := p.h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(p.out.w))
+	one, err := p.h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, p.cut)
 	if err != nil {
 		return err
 	}
@@ -154,6 +157,9 @@ func (p *packing) open(path string, f *disk.Regular) (err error) {
 			return errors.Join(errChanged, err)
 		}
 		at += int64(n)
+		if err := p.r.Context().Err(); err != nil { // guard: TestWhatWorksIsCutForOthers/GET_tar
+			return err
+		}
 		if p.body, err = p.out.write(p.body); err != nil {
 			return err
 		}

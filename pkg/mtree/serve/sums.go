@@ -44,7 +44,9 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, q *dirRequest)
 			paths = append(paths, l.Entries[i].Name)
 		}
 	}
-	one, err := h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(w))
+	r, cut, end := untilCut(w, r)
+	defer end()
+	one, err := h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cut)
 	if err != nil {
 		h.fail(w, q.base(), err)
 		return

@@ -3,6 +3,7 @@ package serve
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -20,7 +22,7 @@ func TestFilesThatChangeAreLeftOut(t *testing.T) {
 	h, err := New(Config{Root: t.TempDir()})
 	require.NoError(t, err)
 	defer h.Close()
-	stream := &packing{h: h, out: h.newSink(httptest.NewRecorder(), &reply{})}
+	stream := &packing{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), out: h.newSink(httptest.NewRecorder(), &reply{})}
 	ways := map[string]func(f *disk.Regular) error{
 		"POST ?tar": func(f *disk.Regular) error {
 			_, err := h.packOpen(nil, "x", f)
@@ -58,6 +60,28 @@ func TestFilesThatChangeAreLeftOut(t *testing.T) {
 			require.ErrorIs(t, send(f), errChanged, "%s, %s", name, way)
 		}
 		require.NoError(t, f.Close())
+	}
+}
+
+// A date proves the stamp that was given within its second, or by a tool long ago, and no other.
+func TestIsDated(t *testing.T) {
+	h, err := New(Config{Root: t.TempDir()})
+	require.NoError(t, err)
+	defer h.Close()
+	const sec = 1_700_000_000
+	stamp := mtree.Unix(sec, 5)
+	q := &dirRequest{target: &target{}, snap: h.tree.Now(), self: disk.Info{MTime: stamp}}
+	for given, want := range map[mtree.Stamp]bool{
+		mtree.Unix(sec-1, 0):               true, // of whole seconds, ahead of the clock
+		mtree.Unix(sec, 999_999_999):       true,
+		mtree.Unix(sec+1, 0):               false,
+		mtree.Unix(sec+datedBefore, 0):     false,
+		mtree.Unix(sec+datedBefore+1, 0):   true,
+		mtree.Unix(sec+20*datedBefore, 99): true,
+	} {
+		q.self.CTime = given
+		require.Equal(t, want, h.isDated(q, stamp), given)
+		require.False(t, h.isDated(q, stamp.Add(1)), "it came after the ctime was read")
 	}
 }
 

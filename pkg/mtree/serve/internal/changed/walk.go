@@ -204,6 +204,9 @@ func (w *Walk) prefetch(path string) *prefetch {
 	go func() {
 		defer close(p.done)
 		p.page, p.err = w.read(path, true)
+		if p.err == nil && p.page.Size >= pages.Small { // guard: TestLargeDirectoriesAreNotReadAhead
+			p.page, p.err = nil, errLarge
+		}
 	}()
 	return p
 }
@@ -239,6 +242,11 @@ func (w *Walk) take(path string, ahead *prefetch) (*pages.Page, error) {
 // memory.
 const sharedSize = 64 << 10
 
+// aheadSize is the largest directory, in bytes as stat returns them, that is read ahead of its turn:
+// until then nothing counts its listing, and the client may take long to read the one before. So
+// one that would count is not kept either. Names of usual length reach that above 16 KiB.
+const aheadSize = 16 << 10
+
 // read reads the directory at path. With ahead, a large one gives errLarge.
 func (w *Walk) read(path string, ahead bool) (*pages.Page, error) {
 	full := joined(w.Path, path)
@@ -251,10 +259,10 @@ func (w *Walk) read(path string, ahead bool) (*pages.Page, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case ahead && info.Size > min(aheadSize, w.reader.LargeSize): // guard: TestLargeDirectoriesAreNotReadAhead
+		return nil, errLarge
 	case info.Size <= min(sharedSize, w.reader.LargeSize):
 		return w.page(dir, path, full, w.Since)
-	case info.Size > w.reader.LargeSize && ahead:
-		return nil, errLarge
 	}
 	key := pages.FlightKey{Key: sinceKey(path, full), Fingerprint: w.reader.Tree.Now().Fingerprint}
 	return w.reader.Shared(key, info.Size, func() (*pages.Page, error) { return w.page(dir, path, full, mtree.MinStamp) })

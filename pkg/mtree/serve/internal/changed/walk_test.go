@@ -2,8 +2,10 @@ package changed
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,13 +20,18 @@ import (
 func newWalk(t *testing.T) *Walk {
 	root := t.TempDir()
 	require.NoError(t, os.MkdirAll(root+"/a/b", 0o755))
+	return walkOf(t, root)
+}
+
+func walkOf(t *testing.T, root string) *Walk {
 	tree, err := published.Open(published.Config{Root: root, Exclude: &glob.List{}, Now: machine.Now, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tree.Close() })
 	return NewWalk(readerOf(tree), Question{Snap: tree.Now()}, nil)
 }
 
-// An answer to ?since has two listings in memory at once, but one of a large directory.
+// An answer to ?since has two listings in memory at once, but one of a large directory: what is read
+// ahead counts nowhere, so a listing that would count is not kept, however small its directory is.
 func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	walk := newWalk(t)
 	for _, size := range []int64{walk.reader.LargeSize, -1} {
@@ -35,6 +42,24 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 		page, err := walk.take("a", ahead)
 		require.NoError(t, err)
 		require.Len(t, page.Below, 1)
+	}
+	root := t.TempDir()
+	walk = walkOf(t, root)
+	for name, make := range map[string]func(path string, i int) error{
+		"wide":  func(path string, i int) error { return os.WriteFile(path, nil, 0o644) },
+		"links": func(path string, i int) error { return os.Symlink(strings.Repeat("x/", 2000), path) },
+	} {
+		dir := root + "/" + name
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		for i := range map[string]int{"wide": 1000, "links": 20}[name] {
+			require.NoError(t, make(fmt.Sprintf("%s/%040d", dir, i), i))
+		}
+		listings := walk.reader.Listings.Load()
+		ahead := walk.prefetch(name)
+		ahead.wait()
+		require.Equal(t, errLarge, ahead.err, name)
+		require.Nil(t, ahead.page, "nothing would count it")
+		require.Equal(t, name == "wide", walk.reader.Listings.Load() == listings, "%s: not read in vain", name)
 	}
 	walk.After = "b"
 	require.Nil(t, walk.prefetch("a"))

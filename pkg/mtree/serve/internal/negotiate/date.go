@@ -9,7 +9,8 @@ import (
 )
 
 // DirDate returns the Last-Modified of a directory in Unix seconds, and whether that is
-// earlier than its stamp: it never names a second in which the directory can still change.
+// earlier than its stamp: it never names a second that may not be over. A later stamp of
+// that second may still come.
 func DirDate(mtime, now mtree.Stamp) (sec int64, early bool) {
 	sec, _ = mtime.Unix()
 	last, _ := now.Add(-wire.ClockLag).Unix()

@@ -102,11 +102,13 @@ func (one *Holder) Resize(n int64) {
 	m.wake()
 }
 
-// SetCut replaces the function that ends one, unless it was called already.
+// SetCut replaces the function that ends one. If that was called already, cut is called now.
 func (one *Holder) SetCut(cut func()) {
 	one.room.mu.Lock()
 	defer one.room.mu.Unlock()
-	one.cut = cut
+	if one.cut = cut; one.gone { // guard: TestCutBeforeSetCut
+		cut()
+	}
 }
 
 // Give gives back what one kept.

@@ -61,6 +61,21 @@ func TestRoom(t *testing.T) {
 	})
 }
 
+// A request that was cut while it did something else ends by its new function.
+func TestCutBeforeSetCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewRoom(100)
+		a, err := m.Take(&Load{Bytes: 80}, func() {})
+		require.NoError(t, err)
+		_, err = m.Take(&Load{Bytes: 30}, func() {})
+		require.ErrorIs(t, err, ErrFull)
+		cuts := 0
+		a.SetCut(func() { cuts++ })
+		require.Equal(t, 1, cuts)
+		a.Give()
+	})
+}
+
 // What was taken for more than it came to is given back at once to who waits.
 func TestResize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
