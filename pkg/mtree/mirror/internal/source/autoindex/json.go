@@ -35,6 +35,8 @@ func MayBeCut(contentType string, entries int) bool {
 	return isJSON(contentType) && entries > caddyMost-caddyHides && entries < caddyMost
 }
 
+func isJSON(contentType string) bool { return strings.HasPrefix(contentType, "application/json") }
+
 // parseJSON reads a list of elements.
 func parseJSON(text []byte) ([]mtree.Entry, map[string]Bounds, error) {
 	var list []jsonEntry

@@ -40,5 +40,3 @@ func Parse(text []byte, contentType, path string) ([]mtree.Entry, map[string]Bou
 	}
 	return nil, nil, fmt.Errorf("%w: neither text, JSON, XML nor HTML that lists a directory", mtree.ErrListing)
 }
-
-func isJSON(contentType string) bool { return strings.HasPrefix(contentType, "application/json") }
