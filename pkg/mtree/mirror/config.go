@@ -103,6 +103,11 @@ const (
 // hasScheme reports whether a source is meant as a URL.
 func hasScheme(source string) bool { return strings.Contains(source, "://") }
 
+// restartGrace is how long a release waits for a mirror that has ended to be started again. If it took
+// the lock at once, that mirror would be refused, and systemd would not start it any more. A mirror takes
+// the list in its first pass.
+const restartGrace = 10 * time.Second
+
 // withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {
 	if !hasScheme(c.Source) && c.Source != "" {

@@ -44,11 +44,6 @@ func Release(ctx context.Context, c Config) error {
 	return releaseHere(&c)
 }
 
-// restartGrace is how long a release waits for a mirror that has ended to be started again. If it took
-// the lock at once, that mirror would be refused, and systemd would not start it any more. A mirror takes
-// the list in its first pass.
-const restartGrace = 10 * time.Second
-
 // leaveRelease leaves the list for the running mirror and waits until it is taken.
 func leaveRelease(ctx context.Context, c *Config, l *replica.Look, held *replica.HeldList) error {
 	if err := l.Release(held); err != nil {
