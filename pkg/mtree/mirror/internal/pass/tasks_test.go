@@ -88,6 +88,22 @@ func TestHowFilesBecomeTasks(t *testing.T) {
 	require.Equal(t, 1, q.pending())
 }
 
+// A new directory is filled in the staging directory if all its files come in one batch: of two batches
+// the second would take the place of the first.
+func TestWhichFilesAreStaged(t *testing.T) {
+	for staged, sizes := range map[bool][]int64{true: {1, 1}, false: {3 << 20, 2 << 20}} {
+		var q queue
+		n := &node{parent: &node{}, entries: len(sizes)}
+		n.Fresh = true
+		q.addFiles(n, filesOf(sizes...))
+		task, ok := q.take(0, 0, 1)
+		require.True(t, ok)
+		for _, f := range task.files {
+			require.Equal(t, staged, f.staged)
+		}
+	}
+}
+
 // Files of several directories share a batch, to fetch as well as to compare.
 func TestDirectoriesShareABatch(t *testing.T) {
 	var q queue
