@@ -91,7 +91,7 @@ func TestHowFilesBecomeTasks(t *testing.T) {
 // A new directory is filled in the staging directory if all its files come in one batch: of two batches
 // the second would take the place of the first.
 func TestWhichFilesAreStaged(t *testing.T) {
-	for staged, sizes := range map[bool][]int64{true: {1, 1}, false: {3 << 20, 2 << 20}} {
+	for staged, sizes := range map[bool][]int64{true: many(100), false: append([]int64{3 << 20, 2 << 20}, many(100)...)} {
 		var q queue
 		n := &node{parent: &node{}, entries: len(sizes)}
 		n.Fresh = true
