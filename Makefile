@@ -53,14 +53,12 @@ deps:
 # there, and makes it six to fourteen times slower.
 UNRACED := ^(TestSimulat.*|TestBombs)$$
 
-# Their tests lower sysctls of the whole machine, for a moment, and others' would lose events then.
-ALONE := tidemark/pkg/mtree/watch tidemark/pkg/mtree/internal/notify
-
+# -p 1: some tests lower sysctls of the whole machine while they run. With it one package is compiled
+# at a time, too: so what all of them use is compiled before.
 test: deps all lint
 	CGO_ENABLED=1 $(GO) build -race ./...
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(UNRACED)' $(filter-out $(ALONE),$(shell $(GO) list ./pkg/... ./internal/... ./cmd/...))
-	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m -skip '$(UNRACED)' $(ALONE)
-	$(GO) test -timeout 20m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
+	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m -skip '$(UNRACED)' ./pkg/... ./internal/... ./cmd/...
+	$(GO) test -p 1 -timeout 20m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
 	$(GO) test -timeout 20m ./e2e/... ./proof/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 20m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
@@ -68,7 +66,10 @@ test: deps all lint
 	$(GO) test -timeout 20m -run TestCrowd ./pkg/mtree/serve
 	$(GO) -C tools test ./...
 	$(MAKE) mutants SAMPLE=1
-	$(MAKE) -j2 --output-sync=target interop filesystems copies systemd
+	$(MAKE) interop
+	$(MAKE) filesystems
+	$(MAKE) copies
+	$(MAKE) systemd
 	$(MAKE) fuzz FUZZ='$(OLDFUZZ)' FUZZTIME=3s
 	$(MAKE) demo ONCE=1
 

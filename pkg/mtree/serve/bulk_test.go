@@ -172,7 +172,7 @@ func TestGetTarOfASmallFileThatChanges(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Millisecond):
+			case <-time.After(20 * time.Millisecond): // longer than it takes to pack it on a busy machine
 				_ = os.Chmod(s.path("f"), mode)
 			}
 		}

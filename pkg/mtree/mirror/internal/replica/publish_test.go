@@ -196,7 +196,7 @@ func TestTheEndOfAWalk(t *testing.T) {
 	require.True(t, p.publish(func(o *Outcome) { o.Full = true }), "the next one is due later")
 
 	p = newPublished(t)
-	early := func(o *Outcome) { o.Complete, o.Full, o.Cause = false, true, "x" }
+	early := func(o *Outcome) { o.Complete, o.Full, o.Cut, o.Cause = false, true, true, "x" }
 	require.True(t, p.publish(early))
 	require.False(t, p.publish(early), "it ends early again and again")
 	require.True(t, p.publish(func(o *Outcome) { o.Complete, o.Full = false, true }))
