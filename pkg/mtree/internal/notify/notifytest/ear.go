@@ -1,6 +1,7 @@
 package notifytest
 
 import (
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ type Ear struct {
 
 	t      testing.TB
 	kernel *faultkernel.Kernel
+	mu     sync.Mutex      // audits arm beside batches
 	armed  map[uint64]bool // by inode
 }
 
@@ -51,6 +53,8 @@ func (e *Ear) check(is bool, name string, why any) {
 
 // Known implements notify.Source.
 func (e *Ear) Known(fd int) (notify.Ref, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.Asked++
 	if e.armed[e.inode(fd, "")] {
 		return armed, nil
@@ -65,6 +69,8 @@ func (e *Ear) Arm(parent notify.Ref, parentFD int, name string, fd int) (notify.
 			return notify.Ref{}, false, err
 		}
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	inode := e.inode(fd, "")
 	if parent == armed {
 		e.check(e.armed[e.inode(parentFD, "")], name, "armed below what is not heard")
@@ -88,7 +94,9 @@ func (e *Ear) DisarmAll(path string) { e.setAll(path, false) }
 func (e *Ear) setAll(path string, to bool) {
 	stx, err := e.kernel.Shell.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS)
 	e.check(err == nil, path, err)
+	e.mu.Lock()
 	e.armed[stx.Ino] = to
+	e.mu.Unlock()
 	for _, name := range e.kernel.Shell.Names(path) {
 		e.setAll(path+"/"+name, to)
 	}
