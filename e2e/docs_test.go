@@ -82,7 +82,7 @@ func TestDocumentedCommands(t *testing.T) {
 func documented(t *testing.T, text, after string) string {
 	notHere := regexp.MustCompile(`\bsudo\b|^make\b|example\.org`)
 	lives := regexp.MustCompile(`^tidemark-(watch|serve|mirror) `)
-	ends := regexp.MustCompile(` --(status|sync|since|wait-for|once|release|verify)\b`)
+	ends := regexp.MustCompile(` --(status|check|sync|since|wait-for|once|release|verify)\b`)
 	var script, files strings.Builder
 	blocks := 0
 	for _, part := range regexp.MustCompile("(?ms)^## Uninstalling$|^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
