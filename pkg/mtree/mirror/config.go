@@ -78,7 +78,7 @@ type Config struct {
 	serveLook    time.Duration                     // pause between looks whether serve answers now; 0: a minute. Tests shorten it
 	largeRoom    int                               // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
 	commitFiles  int                               // a pass commits after that many files; 0: 10,000. Tests lower it
-	restartGrace time.Duration                     // see there
+	restartGrace time.Duration                     // how long a release waits for a mirror to be started again
 	vary         func(time.Duration) time.Duration // a pause below that; nil: at random. A simulation chooses
 }
 

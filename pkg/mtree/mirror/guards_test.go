@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -68,9 +69,8 @@ func (b *bench) release() error {
 	return Release(context.Background(), Config{Dest: b.config.Dest, Out: &b.out, Log: b.config.Log})
 }
 
-// A mirror that is started again finds the lock free: a release that took it meanwhile made that mirror
-// end with 4, for good.
-func TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain(t *testing.T) {
+// releaseAtItsEnd gives a release while a mirror keeps the copy, and ends that mirror.
+func releaseAtItsEnd(t *testing.T, grace time.Duration) (b *bench, released <-chan error) {
 	s, b := overHTTP(t, "a/f = x", "a/g = x", "h = x")
 	b.config.MaxDelete = "1"
 	b.equal(s)
@@ -78,13 +78,20 @@ func TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain(t *testing.T) {
 	require.Equal(t, exit.Held, exit.Of(b.once()))
 	r, err := replica.Open((&b.config).replicaOptions())
 	require.NoError(t, err)
-	released := make(chan error, 1)
-	go func() { released <- b.release() }()
-	list := b.path(".tidemark/release")
-	require.True(t, assertEventually(func() bool { _, err := os.Stat(list); return err == nil }))
+	done := make(chan error, 1)
+	config := Config{Dest: b.config.Dest, Out: io.Discard, Log: b.config.Log, restartGrace: grace}
+	go func() { done <- Release(context.Background(), config) }()
+	require.True(t, assertEventually(func() bool { _, err := os.Stat(b.path(".tidemark/release")); return err == nil }))
 	r.Close()
+	return b, done
+}
+
+// A mirror that is started again finds the lock free: a release that took it meanwhile made that mirror
+// end with 4, for good.
+func TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain(t *testing.T) {
+	b, released := releaseAtItsEnd(t, 0)
 	<-time.After(20 * waitLook)
-	require.FileExists(t, list)
+	require.FileExists(t, b.path(".tidemark/release"))
 	require.FileExists(t, b.path("a/f"))
 	b.start()
 	require.NoError(t, <-released)
@@ -93,20 +100,7 @@ func TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain(t *testing.T) {
 
 // If none is started, the release is carried out without a mirror.
 func TestAReleaseWithoutAMirrorInTheEnd(t *testing.T) {
-	s, b := overHTTP(t, "a/f = x", "a/g = x", "h = x")
-	b.config.MaxDelete = "1"
-	b.equal(s)
-	s.remove("a")
-	require.Equal(t, exit.Held, exit.Of(b.once()))
-	r, err := replica.Open((&b.config).replicaOptions())
-	require.NoError(t, err)
-	released := make(chan error, 1)
-	b.out.Reset()
-	go func() {
-		released <- Release(context.Background(), Config{Dest: b.config.Dest, Out: &b.out, Log: b.config.Log, restartGrace: time.Millisecond})
-	}()
-	require.True(t, assertEventually(func() bool { _, err := os.Stat(b.path(".tidemark/release")); return err == nil }))
-	r.Close()
+	b, released := releaseAtItsEnd(t, time.Millisecond)
 	require.NoError(t, <-released)
 	require.NoDirExists(t, b.path("a"))
 	require.NoFileExists(t, b.path(".tidemark/release"))

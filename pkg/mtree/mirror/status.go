@@ -149,11 +149,11 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
-	s, counters := &l.Status, replica.CountersOf(&l.Status)
+	s, counters, confirmed := &l.Status, replica.CountersOf(&l.Status), l.Confirmed()
 	r := &copyReport{
 		State: l.State, Source: state.SourceName(l.Tree.Upstream), Tree: l.Tree.ID,
 		SourceState: s.SourceState, SourceUnread: s.SourceUnread, Walks: s.Walked && l.State == wire.Unwatched,
-		Root: s.Root, Away: clockTime(s.Away), Updated: clockTime(s.Updated), Confirmed: clockTime(l.Confirmed()),
+		Root: s.Root, Away: clockTime(s.Away), Updated: clockTime(s.Updated), Confirmed: clockTime(confirmed),
 		Entries: counters.Entries, Incomplete: counters.Incomplete, Failed: counters.Failed, Error: s.Error,
 		NotCopied: uncopied.Total(), Unread: s.Unread, Held: held.Total(),
 	}
@@ -163,8 +163,8 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 			r.Path = l.Tree.Path
 		}
 	}
-	if at := l.Confirmed(); at != nil {
-		ago := machine.Now().Sub(*at)
+	if confirmed != nil {
+		ago := machine.Now().Sub(*confirmed)
 		if ago > -time.Minute { // a clock may be set by some seconds
 			ago = max(0, ago)
 		}

@@ -152,8 +152,9 @@ func TestListingsThatMayBeCut(t *testing.T) {
 	_, _, err = Parse([]byte("["+text.String()[1:strings.LastIndex(text.String(), ",{")]+"]"), "application/json", "/")
 	require.NoError(t, err)
 	for n, may := range map[int]bool{caddyMost - caddyHides: false, caddyMost - caddyHides + 1: true, caddyMost - 1: true, caddyMost: false, 1: false} {
-		require.Equal(t, may, MayBeCut("application/json", n), n)
-		require.False(t, MayBeCut("text/html", n))
+		require.Equal(t, may, MayBeCut([]byte(text.String()), "application/json", n), n)
+		require.False(t, MayBeCut([]byte(text.String()), "text/html", n))
+		require.False(t, MayBeCut([]byte(`[{"name":"mod_time","type":"file","mtime":1}]`), "application/json", n), "of nginx")
 	}
 }
 

@@ -29,10 +29,11 @@ const (
 	caddyHides = 100 // as many at most, we assume
 )
 
-// MayBeCut reports whether a listing that was parsed with that many entries may lack others: then
-// what is not in it may be there all the same.
-func MayBeCut(contentType string, entries int) bool {
-	return isJSON(contentType) && entries > caddyMost-caddyHides && entries < caddyMost
+// MayBeCut reports whether a listing in which Parse found that many entries is one of Caddy that may
+// lack others: then what is not in it may be there all the same.
+func MayBeCut(text []byte, contentType string, entries int) bool {
+	return isJSON(contentType) && entries > caddyMost-caddyHides && entries < caddyMost &&
+		bytes.Contains(text, []byte(`"mod_time":`)) // guard: TestListingsThatMayBeCut
 }
 
 func isJSON(contentType string) bool { return strings.HasPrefix(contentType, "application/json") }

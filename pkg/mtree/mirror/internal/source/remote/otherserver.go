@@ -86,8 +86,8 @@ func (s *Source) readOther(resp *http.Response, path string, least mtree.Stamp, 
 	if path != "" && least != (mtree.Stamp{}) {
 		d.Stamp = least
 	}
-	d.Hot = autoindex.MayBeCut(resp.Header.Get("Content-Type"), len(entries)) // guard: TestAListingThatMayBeCut
-	d.Hidden = 1                                                              // they hide dotfiles, and do not say so
+	d.Hot = autoindex.MayBeCut(text, resp.Header.Get("Content-Type"), len(entries)) // guard: TestAListingThatMayBeCut
+	d.Hidden = 1                                                                    // they hide dotfiles, and do not say so
 	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, skew, s.date)
 	return d, nil
 }
