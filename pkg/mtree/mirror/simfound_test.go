@@ -201,7 +201,7 @@ func TestSimulationFound(t *testing.T) {
 // After a power cut of the copy's machine, files of unfinished directories were known by size
 // and time, if their ctimes at the source were old. A disk may have kept these and left zeros,
 // and the directory was completed with them.
-func TestBytesThatTheCopyLost(t *testing.T) {
+func TestSimulatedBytesThatTheCopyLost(t *testing.T) {
 	for call := 205; call < 225; call++ { // as the files are written and flushed
 		simulateHistory(t, strings.Split(fmt.Sprintf("seed 2; mkdir a; write a/f; wait 1m; publish; cut %d", call), "; "))
 	}
@@ -209,7 +209,7 @@ func TestBytesThatTheCopyLost(t *testing.T) {
 
 // As many names were left out as before, but another one: what was mounted over a file, or
 // over a directory, deleted it from the copy.
-func TestAMountInPlaceOfAnExcludedName(t *testing.T) {
+func TestSimulatedMountInPlaceOfAnExcludedName(t *testing.T) {
 	simulateHistory(t, strings.Split("mkdir a; write a/f; at 36 exclude g; write a/g; pass; mount a/f; rm a/g", "; "))
 	simulateHistory(t, strings.Split("exclude g; mkdir a; mkdir a/d; write a/d/f; write a/g; pass; mount a/d; rm a/g", "; "))
 	simulateHistory(t, strings.Split("mkdir a; mkdir a/d; mkdir a/e; write a/d/f; write a/e/f; pass; mount a/d; pass; unmount a/d; pass; mount a/e; pass; mount a/d; unmount a/e; pass", "; "))
@@ -217,7 +217,7 @@ func TestAMountInPlaceOfAnExcludedName(t *testing.T) {
 
 // Without extended attributes the power cut took the last lines of the log, too: nothing said
 // that the directory was begun, and zeros of the right size and time were kept for ever.
-func TestLinesThatTheLogLost(t *testing.T) {
+func TestSimulatedLinesThatTheLogLost(t *testing.T) {
 	for _, seed := range []int{1, 4, 10} {
 		lost := func(call int) string {
 			return fmt.Sprintf("seed %d; machine noxattrs; mkdir a; write a/f; write a/g; wait 1m; publish; cut %d", seed, call)
@@ -233,7 +233,7 @@ func TestLinesThatTheLogLost(t *testing.T) {
 
 // What may be lost stays so until it was compared: after a kill, and after sums that the source
 // did not send.
-func TestWhatMayBeLostStaysSo(t *testing.T) {
+func TestSimulatedWhatMayBeLostStaysSo(t *testing.T) {
 	const lost = "seed 2; mkdir a; write a/f; wait 1m; publish; cut 217; "
 	for call := 190; call < 215; call++ {
 		simulateHistory(t, strings.Split(fmt.Sprintf(lost+"kill %d", call), "; "))
@@ -245,7 +245,7 @@ func TestWhatMayBeLostStaysSo(t *testing.T) {
 
 // The clock of a source was set back while watch was down. Its next epoch says so, and
 // deletions do not wait until the clock is where it was.
-func TestDeletionsDoNotWaitForTheClockOfAnEpoch(t *testing.T) {
+func TestSimulatedDeletionsDoNotWaitForTheClockOfAnEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(nil)
 		defer sys.Simulate(s.shell.Process)()
@@ -260,7 +260,7 @@ func TestDeletionsDoNotWaitForTheClockOfAnEpoch(t *testing.T) {
 // A mirror was killed before it flushed. The next one found the files whole, flushed only what
 // it wrote itself, and stamped: a power cut then left a complete directory with files that
 // were empty or zeros.
-func TestWhatAKilledMirrorWroteIsFlushed(t *testing.T) {
+func TestSimulatedWhatAKilledMirrorWroteIsFlushed(t *testing.T) {
 	for call := 205; call < 225; call++ {
 		simulateHistory(t, strings.Split(fmt.Sprintf("seed 2; mkdir a; write a/f; wait 1m; publish; kill %d; pass; write g; publish; pass; cut 5", call), "; "))
 	}
@@ -268,7 +268,7 @@ func TestWhatAKilledMirrorWroteIsFlushed(t *testing.T) {
 
 // The bytes that may be lost are compared once, even if the directory stays unfinished: a
 // hold may last for weeks, and each change would compare everything again.
-func TestWhatMayBeLostIsComparedOnce(t *testing.T) {
+func TestSimulatedWhatMayBeLostIsComparedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(nil)
 		sums := func(steps string) (n int) {

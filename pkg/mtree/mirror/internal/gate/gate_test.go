@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -318,12 +320,14 @@ func TestBeginSharesNothing(t *testing.T) {
 // A hold is written down as it is now; where there is none, nothing is.
 func TestAHoldIsKept(t *testing.T) {
 	now := mtree.Unix(1_000_000_000, 0)
-	for _, c := range []struct{ shut, begun, unsure bool }{{shut: true}, {}, {shut: true, begun: true, unsure: true}} {
+	for _, c := range []struct{ shut, begun, doubt, unsure bool }{
+		{shut: true}, {}, {shut: true, begun: true, unsure: true}, {shut: true, doubt: true, unsure: true},
+	} {
 		r := copyOf(t, 1000, &now)
 		r.StoreDeletions(&state.Deletions{Base: 1000})
 		g := New(r, limit(t, "50%"))
 		r.StoreDeletions(&state.Deletions{Base: 7})
-		g.now.Shut = c.shut
+		g.now.Shut, g.now.Unsure = c.shut, c.doubt
 		g.begun.Store(c.begun)
 		require.NoError(t, g.Keep())
 		want := state.Deletions{Base: 7}
@@ -332,4 +336,13 @@ func TestAHoldIsKept(t *testing.T) {
 		}
 		require.Equal(t, want, *r.Status().Deletions)
 	}
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/copy", 0o755))
+	r, err := replica.Open(&replica.Options{Path: "/copy", Log: slog.New(slog.DiscardHandler), Now: func() mtree.Stamp { return now }})
+	require.NoError(t, err)
+	defer r.Close()
+	g := New(r, limit(t, "50%"))
+	g.now.Shut = true
+	k.Refuse("fsync status.json", unix.EIO, 1)
+	require.ErrorIs(t, g.Keep(), unix.EIO)
 }

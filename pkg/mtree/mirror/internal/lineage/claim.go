@@ -49,7 +49,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 			more |= replica.DoubtBytes
 		}
 	}
-	if otherClock(&was, &next) || l.adopts() { // guard (without otherClock(&was, &next)): TestDeletionsDoNotWaitForTheClockOfAnEpoch
+	if otherClock(&was, &next) || l.adopts() { // guard (without otherClock(&was, &next)): TestSimulatedDeletionsDoNotWaitForTheClockOfAnEpoch
 		more |= replica.DoubtClock
 	}
 	due := more != 0 || newIn(&was, &next) != "" || !was.BoundTo(r.Self) || r.Status().State == ""

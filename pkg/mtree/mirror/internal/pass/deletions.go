@@ -2,7 +2,6 @@ package pass
 
 import (
 	"slices"
-	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -35,7 +34,7 @@ func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
 	}
 	// guard: TestAReleaseThatCannotBeCarriedOutYet
 	p.holdReleased(n.deletions, func(d *replica.Deletion) bool {
-		return slices.ContainsFunc(r.Failed, func(f work.Failure) bool { return f.Path == d.Path || strings.HasPrefix(f.Path, d.Path+"/") })
+		return slices.ContainsFunc(r.Failed, func(f work.Failure) bool { return f.Path == d.Path || f.Path == n.Path })
 	})
 	n.deletions = nil
 	p.result.Deleted += r.Deleted

@@ -181,6 +181,9 @@ func TestAReleaseThatCannotBeCarriedOutYet(t *testing.T) {
 			r.lose(errAway, "fetch /a/f")
 		},
 		"the disk refused": func(r *rig) { r.Refuse("unlink old", unix.EPERM, 1) },
+		"the directory could not be opened": func(r *rig) {
+			r.options.BeforeDelete = func() { r.Refuse("open a", unix.EIO, 1) }
+		},
 	} {
 		simulate(t, name, "a/f a/old", func(t *testing.T, r *rig) {
 			r.hold()
@@ -193,12 +196,48 @@ func TestAReleaseThatCannotBeCarriedOutYet(t *testing.T) {
 			require.Equal(t, []any{"a/old", "a reason", int64(1)}, []any{paths, why, p.Held})
 			require.False(t, r.replica.HasRelease())
 			require.Contains(t, r.paths(), "a/old")
-			r.Fault = nil
+			r.Fault, r.options.BeforeDelete = nil, nil
 			r.release()
 			r.complete()
 			require.NotContains(t, r.paths(), "old")
 		})
 	}
+}
+
+// Of what somebody released, only that stays held which was not carried out; what was not released,
+// or was not held, is not held for a failure.
+func TestWhatOfAReleaseStaysHeld(t *testing.T) {
+	const all = "a/f a/old a/tree/x a/tree/y"
+	for name, c := range map[string]struct{ refuse, held string }{
+		"one of two":                {"unlink old", "a/old"},
+		"a tree that stays in part": {"unlink x", "a/tree"},
+	} {
+		simulate(t, name, all, func(t *testing.T, r *rig) {
+			r.options.HoldAll = "a reason"
+			r.remove("a/old a/tree")
+			r.requireHeld("a/old a/tree", "a reason")
+			r.options.HoldAll = ""
+			r.release()
+			r.Refuse(c.refuse, unix.EPERM, 1)
+			r.pass()
+			held, _ := r.held()
+			require.Equal(t, c.held, held)
+		})
+	}
+	simulate(t, "a hold that ended", all, func(t *testing.T, r *rig) {
+		r.hold()
+		release := r.readHeld()
+		r.options.HoldAll = ""
+		for _, text := range []string{"", release} {
+			r.Refuse("unlink old", unix.EPERM, 1)
+			if text != "" {
+				require.NoError(t, r.Shell.Write(releaseFile, text))
+			}
+			require.Equal(t, int64(1), r.pass().Failed)
+			held, _ := r.held()
+			require.Empty(t, held)
+		}
+	})
 }
 
 // The status of a hold reached the disk some time after the list of it. A power cut in between ended the

@@ -279,7 +279,7 @@ func (r *Replica) openLog() (err error) {
 	if r.records, err = records.OpenLog(r.marker); err != nil {
 		return err
 	}
-	if r.tree.Role == state.Copy && r.records.Stay() != r.stay.String() { // guard: TestLinesThatTheLogLost
+	if r.tree.Role == state.Copy && r.records.Stay() != r.stay.String() { // guard: TestSimulatedLinesThatTheLogLost
 		r.linesLost.Store(true)
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/machine"
@@ -239,4 +240,9 @@ func TestDeletionsAreCountedDurably(t *testing.T) {
 		require.NoError(t, p.Publish(o))
 		require.Equal(t, durable, p.Made("fsync status.json") == 1)
 	}
+	o := ends()
+	o.Begun, o.Durable = true, true
+	p.Refuse("write status.json", unix.ENOSPC, 1)
+	require.ErrorIs(t, p.Publish(o), unix.ENOSPC)
+	require.Zero(t, p.Made("fsync status.json"))
 }

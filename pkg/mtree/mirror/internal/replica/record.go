@@ -48,9 +48,9 @@ func begunIn(r records.Record) (in stay, begun bool) {
 // that says so may be lost, all such directories count.
 func (r *Replica) MayBeLost(record records.Record) bool {
 	if in, begun := begunIn(record); begun {
-		return in != r.stay // guard (returns false): TestBytesThatTheCopyLost
+		return in != r.stay // guard (returns false): TestSimulatedBytesThatTheCopyLost
 	}
-	return r.linesLost.Load() // guard (returns false): TestLinesThatTheLogLost
+	return r.linesLost.Load() // guard (returns false): TestSimulatedLinesThatTheLogLost
 }
 
 // Below reports whether no directory below is taken for complete.

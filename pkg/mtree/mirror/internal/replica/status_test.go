@@ -113,6 +113,20 @@ func TestWhatTheGuardRemembers(t *testing.T) {
 	require.EqualValues(t, 6, later.Status().Deletions.Base)
 }
 
+// A hold is on disk before it is listed, and whoever wants it there learns that it is not.
+func TestWhatTheGuardRemembersDurably(t *testing.T) {
+	p := newPublished(t)
+	require.NoError(t, p.KeepDeletions(&state.Deletions{Base: 5, Shut: true}))
+	require.Equal(t, &state.Deletions{Base: 5, Shut: true}, p.read().Deletions)
+	require.Equal(t, 1, p.Made("fsync status.json"))
+	for _, failing := range []string{"write status.json", "fsync status.json"} {
+		p.Refuse(failing, unix.EIO, 1)
+		err := p.KeepDeletions(&state.Deletions{Base: 6})
+		require.ErrorIs(t, err, unix.EIO)
+		require.True(t, IsLocal(err))
+	}
+}
+
 // The copy is at its path, with marker, lock and status. A status that was removed or
 // replaced is there again; nothing else is.
 func TestStillAt(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/internal/sys/faultkernel"
@@ -121,6 +122,12 @@ func TestADirectoryThatTheCopyLacks(t *testing.T) {
 		require.Zero(t, b.Made("setxattr")+b.changes)
 		b.Refuse("open d", unix.EIO, 1)
 		require.ErrorIs(t, b.try(Target{Path: "d"}).Err, unix.EIO)
+		require.NoError(t, b.Shell.Write("/copy/d", "a file"))
+		require.Equal(t, "f", namesOf(b.visit().Plan.Fetch))
+		none, err := replica.Open(&replica.Options{Path: "/none", Log: b.env.Log, Now: machine.Now, ReadOnly: true})
+		require.NoError(t, err)
+		b.env.Replica = none
+		require.Equal(t, "f", namesOf(b.visit().Plan.Fetch))
 	}
 }
 
