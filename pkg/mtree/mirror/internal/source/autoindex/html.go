@@ -15,6 +15,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
+func isHTML(contentType string) bool { return strings.HasPrefix(contentType, "text/html") }
+
 // htmlRow is a link of a page and what follows it, up to the next link.
 type htmlRow struct {
 	href string
@@ -110,7 +112,7 @@ func linkedName(href, base string) (name string, kind mtree.Kind, ok bool, err e
 		}
 		href = rest
 	}
-	href = strings.TrimPrefix(href, "./")
+	href, isName := strings.CutPrefix(href, "./") // then it has no scheme
 	if href == "" || strings.Contains(href, "?") || strings.HasPrefix(href, "/") || strings.HasPrefix(href, "../") || href == ".." {
 		return "", 0, false, nil
 	}
@@ -119,7 +121,7 @@ func linkedName(href, base string) (name string, kind mtree.Kind, ok bool, err e
 	if slash {
 		kind = mtree.Dir
 	}
-	if strings.Contains(escaped, "/") || strings.Contains(strings.SplitN(escaped, "%", 2)[0], ":") && scheme.MatchString(escaped) {
+	if strings.Contains(escaped, "/") || !isName && scheme.MatchString(escaped) {
 		return "", 0, false, nil
 	}
 	if name, err = url.PathUnescape(escaped); err == nil {

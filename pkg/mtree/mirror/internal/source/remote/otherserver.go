@@ -88,7 +88,7 @@ func (s *Source) readOther(resp *http.Response, path string, least mtree.Stamp, 
 	}
 	d.Hot = autoindex.MayBeCut(text, resp.Header.Get("Content-Type"), len(entries)) // guard: TestAListingThatMayBeCut
 	d.Hidden = 1                                                                    // they hide dotfiles, and do not say so
-	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, skew, s.date)
+	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, skew, autoindex.Questions{Date: s.date, Gone: s.gone})
 	return d, nil
 }
 
@@ -115,6 +115,31 @@ func (s *Source) date(ctx context.Context, path string) (date mtree.Stamp, ok bo
 	_ = resp.Body.Close()
 	t, err := http.ParseTime(resp.Header.Get("Last-Modified"))
 	return mtree.FromTime(t), err == nil
+}
+
+// gone asks whether the server has nothing under the name of an entry that it does not list; nil: so it
+// is. Only 404 and 410 say so: a refusal says nothing of what is there. No cache may answer, and what
+// fails is asked again by the next pass. A server that knows no HEAD is asked by GET.
+func (s *Source) gone(ctx context.Context, path string, kind mtree.Kind) error {
+	r := request{path: wire.URLPath(path), method: http.MethodHead, header: map[string]string{"Cache-Control": "no-cache"}, plain: true, once: true}
+	if kind == mtree.Dir {
+		r.path = wire.DirURLPath(path)
+	}
+	r.pastCaches()
+	resp, err := s.do(ctx, r)
+	var status *StatusError
+	if errors.As(err, &status) && (status.Status == http.StatusMethodNotAllowed || status.Status == http.StatusNotImplemented) {
+		r.method = http.MethodGet
+		resp, err = s.do(ctx, r)
+	}
+	switch {
+	case errors.Is(err, source.ErrGone):
+		return nil
+	case err != nil:
+		return err
+	}
+	_ = resp.Body.Close()
+	return fmt.Errorf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), resp.Status)
 }
 
 // isOther reports whether the answer to a question for the root says that the server
