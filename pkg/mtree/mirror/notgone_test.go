@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,19 +17,21 @@ import (
 // timeless is a server like Python's: it lists names only, and says "not modified" of a file that took
 // the place of a newer one.
 type timeless struct {
-	names string               // what it lists in its root
-	files map[string]time.Time // by path
-	refer map[string]int       // statuses, by method and path
-	asked []string             // methods and paths
+	names   string               // what it lists in its root
+	files   map[string]time.Time // by path
+	refer   map[string]int       // statuses, by method and path
+	instead string               // Content-Location of a file that is not there; "": 404
+	page    bool                 // 200 for what is not there
+	asked   []string             // methods and paths
 }
 
 func (s *timeless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.asked = append(s.asked, r.Method+" "+r.URL.Path)
-	if status := s.refer[r.Method+" "+r.URL.Path]; status != 0 {
+	if status := s.refer[r.Method+" "+r.URL.Path]; status != 0 && !s.page {
 		w.WriteHeader(status)
 		return
 	}
-	if strings.HasSuffix(r.URL.Path, "/") {
+	if r.URL.Path == "/" || r.URL.Path == "/d/" {
 		names := s.names
 		if r.URL.Path != "/" {
 			names = "inner"
@@ -42,7 +45,11 @@ func (s *timeless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	at, is := s.files[strings.TrimPrefix(r.URL.Path, "/")]
-	if !is {
+	switch {
+	case !is && s.instead != "" && r.URL.Path == "/b":
+		w.Header().Set("Content-Location", s.instead)
+		return
+	case !is && !s.page:
 		http.NotFound(w, r)
 		return
 	}
@@ -67,6 +74,8 @@ func startTimeless(t *testing.T, names string) (*timeless, *bench) {
 func TestWhatIsNotListedAndNotGone(t *testing.T) {
 	for name, c := range map[string]struct {
 		head, get int
+		instead   string // Content-Location
+		page      bool   // for whatever it is asked
 		gone      bool
 	}{
 		"there":              {head: http.StatusOK},
@@ -79,6 +88,9 @@ func TestWhatIsNotListedAndNotGone(t *testing.T) {
 		"no HEAD, not there": {head: http.StatusNotImplemented, get: http.StatusNotFound, gone: true},
 		"not there":          {head: http.StatusNotFound, gone: true},
 		"gone":               {head: http.StatusGone, gone: true},
+		"another file":       {instead: "b.html", gone: true},
+		"itself":             {instead: "b"},
+		"a page for all":     {page: true, gone: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, b := startTimeless(t, "a b c d/")
@@ -87,7 +99,8 @@ func TestWhatIsNotListedAndNotGone(t *testing.T) {
 			s.names = "a c new"
 			s.files["new"] = time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
 			delete(s.files, "b")
-			s.refer["HEAD /d/"], s.refer["GET /d/"] = c.head, c.get
+			s.refer["HEAD /d/"], s.refer["GET /d/"] = cmp.Or(c.head, http.StatusNotFound), c.get
+			s.instead, s.page = c.instead, c.page
 			err := b.once()
 			require.FileExists(t, b.path("new"), "what is listed arrives")
 			if c.gone {
@@ -108,6 +121,7 @@ func TestWhatIsNotListedAndNotGone(t *testing.T) {
 			s.names = "a c new d/"
 			delete(s.refer, "HEAD /d/")
 			delete(s.refer, "GET /d/")
+			s.instead = ""
 			require.NoError(t, b.once())
 			require.FileExists(t, b.path("d/inner"))
 			require.NoFileExists(t, b.path("b"))
