@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	pathpkg "path"
 	"strconv"
 	"time"
 
@@ -163,7 +162,7 @@ func (s *Source) look(ctx context.Context, path string, kind mtree.Kind) (*http.
 // isElsewhere reports whether a Content-Location names another file than the one at path.
 func isElsewhere(location, path string) bool {
 	u, err := url.Parse(location)
-	return err == nil && u.Path != "" && pathpkg.Base(u.Path) != pathpkg.Base(path)
+	return err == nil && u.Path != "" && mtree.BaseName(u.Path) != mtree.BaseName(path)
 }
 
 // isOther reports whether the answer to a question for the root says that the server
