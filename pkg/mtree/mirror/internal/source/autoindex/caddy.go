@@ -18,7 +18,8 @@ const (
 // MayBeCut reports whether a listing in which Parse found that many entries is one of Caddy that may
 // lack others: then what is not in it may be there all the same.
 func MayBeCut(text []byte, contentType string, entries int) bool {
-	return entries > caddyMost-caddyHides && entries < caddyMost && isCaddys(text, contentType) // guard: TestListingsThatMayBeCut
+	return entries > caddyMost-caddyHides && entries < caddyMost &&
+		isCaddys(text, contentType) // guard: TestListingsThatMayBeCut
 }
 
 // refuseCut returns an error if a listing surely lacks entries.
