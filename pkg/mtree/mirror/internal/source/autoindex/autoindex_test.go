@@ -154,13 +154,17 @@ func TestListingsThatMayBeCut(t *testing.T) {
 	// A cache in front of Caddy gave its page for people to mirror: that was taken for whole.
 	var rows strings.Builder
 	for i := range caddyMost {
-		fmt.Fprintf(&rows, "<tr><td><a href=\"./%05d\">x</a></td><td><time datetime=\"2024-02-03T04:05:06Z\"></time></td></tr>\n", i)
+		fmt.Fprintf(&rows, "<tr><td><a href=\"./%05d\">x</a></td><td><time datetime=\" 2024-02-03T04:05:06Z\"></time></td></tr>\n", i)
 	}
 	page := `<html><body><a href="?sort=name&order=desc">Name</a>` + rows.String() + "</body></html>"
 	_, _, err = Parse([]byte(page), "text/html; charset=utf-8", "/")
 	require.ErrorContains(t, err, "file_limit")
 	_, _, err = Parse([]byte(strings.ReplaceAll(page, "T04:05", " 04:05")), "text/html; charset=utf-8", "/")
 	require.NoError(t, err, "not Caddy's")
+	few, known, err := Parse([]byte(page[:strings.Index(page, "<tr>")]+`<tr><td><a href="./f">f</a></td><td><time datetime=" 2024-02-03T04:05:06Z"></time></td></tr></body></html>`), "text/html", "/")
+	require.NoError(t, err)
+	require.Equal(t, "2024-02-03T04:05:06Z", few[0].MTime.Time().UTC().Format(time.RFC3339))
+	require.Equal(t, time.Second, known["f"].Step)
 	for n, may := range map[int]bool{caddyMost - caddyHides: false, caddyMost - caddyHides + 1: true, caddyMost - 1: true, caddyMost: false, 1: false} {
 		require.Equal(t, may, MayBeCut([]byte(text.String()), "application/json", n), n)
 		require.False(t, MayBeCut([]byte(text.String()), "text/html", n))

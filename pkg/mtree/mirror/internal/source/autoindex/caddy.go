@@ -36,5 +36,5 @@ func isCaddys(text []byte, contentType string) bool {
 	return isJSON(contentType) && bytes.Contains(text, []byte(`"mod_time":`)) || isHTML(contentType) && caddysTime.Match(text)
 }
 
-// caddysTime matches how Caddy's page has a time.
-var caddysTime = regexp.MustCompile(`<time datetime="\d{4}-\d\d-\d\dT`)
+// caddysTime matches how Caddy's page has a time: up to 2.6 with a blank before it.
+var caddysTime = regexp.MustCompile(`<time datetime=" ?\d{4}-\d\d-\d\dT`)

@@ -144,14 +144,14 @@ type rowTime struct {
 }
 
 var rowTimes = []rowTime{
-	{regexp.MustCompile(`datetime="(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4})`), "2006-01-02 15:04:05.999999999 -0700", 1, false}, // rclone
-	{regexp.MustCompile(`datetime="(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))"`), time.RFC3339Nano, time.Second, false},  // Caddy
-	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d)`), "2006-Jan-02 15:04:05", time.Second, true},                            // lighttpd
-	{regexp.MustCompile(`([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)`), time.RFC1123, time.Second, false},                  // Tomcat
-	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`), "2006-01-02 15:04:05", time.Second, true},                                      // miniserve
-	{regexp.MustCompile(`(\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d)`), "02-Jan-2006 15:04", time.Minute, true},                                    // nginx
-	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d)`), "2006-Jan-02 15:04", time.Minute, true},                                    // fancyindex
-	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d)`), "2006-01-02 15:04", time.Minute, true},                                              // Apache, darkhttpd
+	{regexp.MustCompile(`datetime="(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4})`), "2006-01-02 15:04:05.999999999 -0700", 1, false},  // rclone
+	{regexp.MustCompile(`datetime=" ?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))"`), time.RFC3339Nano, time.Second, false}, // Caddy
+	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d)`), "2006-Jan-02 15:04:05", time.Second, true},                             // lighttpd
+	{regexp.MustCompile(`([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)`), time.RFC1123, time.Second, false},                   // Tomcat
+	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`), "2006-01-02 15:04:05", time.Second, true},                                       // miniserve
+	{regexp.MustCompile(`(\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d)`), "02-Jan-2006 15:04", time.Minute, true},                                     // nginx
+	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d)`), "2006-Jan-02 15:04", time.Minute, true},                                     // fancyindex
+	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d)`), "2006-01-02 15:04", time.Minute, true},                                               // Apache, darkhttpd
 }
 
 // describeRow reads time and size from what follows a link. Each may be missing.
