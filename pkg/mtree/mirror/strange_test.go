@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,6 +86,9 @@ func TestAListingThatMayBeCut(t *testing.T) {
 	var names atomic.Pointer[[]string]
 	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
+			if !slices.Contains(*names.Load(), r.URL.Path[1:]) {
+				w.WriteHeader(http.StatusNotFound)
+			}
 			_, _ = io.WriteString(w, "x")
 			return
 		}

@@ -72,6 +72,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	v.stripped = v.isStripped(have, env.Replica.Status().State)
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost && !v.stripped)
 	env.compare(t, v, dir, have)
+	if !v.Listing.Hot {
+		v.askForExtra(ctx, t)
+	}
 	if err := env.refusal(v); err != nil {
 		return err
 	}
@@ -143,7 +146,7 @@ func (env *Env) readEntries(t *Target, v *VisitResult, dir *disk.Dir) (have []mt
 		}
 	}
 	v.doubt(len(have) > 0)
-	v.Unflushed = hasFiles(have) && !v.Intact // guard: TestWhatAKilledMirrorWroteIsFlushed
+	v.Unflushed = hasFiles(have) && !v.Intact // guard: TestSimulatedWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
 		return nil, nil, err
 	}
@@ -160,6 +163,15 @@ func (env *Env) refusal(v *VisitResult) error {
 		return ErrPast
 	}
 	return nil
+}
+
+// askForExtra asks a server other than serve whether it really has none of what it does not list. If it
+// has, nothing is extra, and the directory fails.
+func (v *VisitResult) askForExtra(ctx context.Context, t *Target) {
+	if err := v.Approx.AreGone(ctx, v.Plan.Extra); err != nil { // guard: TestWhatIsNotListedAndNotGone
+		v.Failed = append(v.Failed, Failure{t.Path, err})
+		v.Plan.Extra = nil
+	}
 }
 
 // findExtra finds what the copy has and the listing has not: the deletions, and how much is in

@@ -334,7 +334,7 @@ func TestAListingThatKnowsFilesNearly(t *testing.T) {
 // approximate lets the source list f without a time.
 func (b *bench) approximate() {
 	b.listing.Approx = autoindex.NewApprox("d", b.listing.Entries, map[string]autoindex.Bounds{"f": {High: -1}}, nil, 0,
-		func(context.Context, string) (mtree.Stamp, bool) { return mtree.Stamp{}, false })
+		autoindex.Questions{Date: func(context.Context, string) (mtree.Stamp, bool) { return mtree.Stamp{}, false }})
 	b.listing.Entries[0].MTime, b.listing.Entries[0].Size = mtree.Stamp{}, 77
 }
 

@@ -2,7 +2,10 @@ package autoindex
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"tidemark/pkg/mtree"
 )
@@ -12,25 +15,29 @@ import (
 type Approx struct {
 	dir        string
 	skew       time.Duration // by how much our clock is ahead of the server's
-	date       DateFunc
+	ask        Questions
 	files      map[string]Bounds
 	ifModified map[string]bool
 }
 
-// DateFunc asks a server for the date of the file at path; ok is false if it gives
-// none. Cost: one request.
-type DateFunc func(ctx context.Context, path string) (date mtree.Stamp, ok bool)
+// Questions are what a server is asked where a listing does not say it. Each costs one request, or two.
+type Questions struct {
+	// Date returns the date of the file at path; ok is false if the server gives none.
+	Date func(ctx context.Context, path string) (date mtree.Stamp, ok bool)
+	// Gone returns nil if the server has nothing at path, and otherwise what it says.
+	Gone func(ctx context.Context, path string, kind mtree.Kind) error
+}
 
 // NewApprox returns what the listing of the directory dir leaves open, as Parse
 // returned it. zones belongs to the server, and so does skew: by how much our clock is ahead of
 // the server's, rather too much than too little; 0 if that is not known.
-func NewApprox(dir string, entries []mtree.Entry, files map[string]Bounds, zones *Zones, skew time.Duration, date DateFunc) *Approx {
+func NewApprox(dir string, entries []mtree.Entry, files map[string]Bounds, zones *Zones, skew time.Duration, ask Questions) *Approx {
 	for i := range entries {
 		b := files[entries[i].Name]
 		b.listed, b.zones = entries[i].MTime, zones
 		files[entries[i].Name] = b
 	}
-	return &Approx{dir: dir, skew: skew, date: date, files: files}
+	return &Approx{dir: dir, skew: skew, ask: ask, files: files}
 }
 
 // Of returns how well the listing knows a file; ok is false if the listing knows it
@@ -91,6 +98,32 @@ func (a *Approx) Assume(l *mtree.Listing, have []mtree.Entry) {
 	})
 }
 
+// goneAtOnce is how many entries are asked for at once.
+const goneAtOnce = 8
+
+// AreGone returns nil if the server has none of the entries that it does not list. Otherwise the
+// listing is not whole, whatever it looks like: Caddy drops what is beyond its limit, and Apache,
+// lighttpd and Caddy leave out what they may not read. Cost: a request for each, fewer if one is there.
+func (a *Approx) AreGone(ctx context.Context, extra []*mtree.Entry) error {
+	if a == nil || a.ask.Gone == nil {
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(goneAtOnce)
+	for _, e := range extra {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			if err := a.ask.Gone(ctx, mtree.JoinPath(a.dir, e.Name), e.Kind); err != nil {
+				return fmt.Errorf("%q is no longer listed, but not gone, so nothing is deleted here: %w", e.Name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
 // learnZones asks for the dates of some files that may be those of the copy if the
 // server lists them in its own time zone.
 func (a *Approx) learnZones(ctx context.Context, l *mtree.Listing, have []mtree.Entry) {
@@ -98,7 +131,7 @@ func (a *Approx) learnZones(ctx context.Context, l *mtree.Listing, have []mtree.
 		if !b.ServerZone || b.ahead(h.MTime) == 0 || !b.Fits(h.MTime, h.Size) || !b.zones.ask(e.MTime) {
 			return
 		}
-		if date, ok := a.date(ctx, mtree.JoinPath(a.dir, e.Name)); ok {
+		if date, ok := a.ask.Date(ctx, mtree.JoinPath(a.dir, e.Name)); ok {
 			b.Learn(date)
 		}
 	})

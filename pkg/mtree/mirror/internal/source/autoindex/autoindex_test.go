@@ -126,7 +126,7 @@ func TestYoungFilesAreFetchedAgain(t *testing.T) {
 		{age: time.Hour, skew: math.MinInt64},
 	} {
 		l := &mtree.Listing{Entries: []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(600, 0), Size: 3}}}
-		a := NewApprox("", l.Entries, map[string]Bounds{"f": {Step: time.Minute, Low: 3, High: 3}}, &Zones{}, c.skew, nil)
+		a := NewApprox("", l.Entries, map[string]Bounds{"f": {Step: time.Minute, Low: 3, High: 3}}, &Zones{}, c.skew, Questions{})
 		have := []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(610, 5), CTime: mtree.Unix(610, 5).Add(c.age), Size: 3}}
 		a.Resolve(t.Context(), l, have, true)
 		require.Equal(t, c.again, l.Entries[0].MTime != have[0].MTime, "%+v", c)
@@ -151,9 +151,24 @@ func TestListingsThatMayBeCut(t *testing.T) {
 	require.ErrorContains(t, err, "file_limit")
 	_, _, err = Parse([]byte("["+text.String()[1:strings.LastIndex(text.String(), ",{")]+"]"), "application/json", "/")
 	require.NoError(t, err)
+	// A cache in front of Caddy gave its page for people to mirror: that was taken for whole.
+	var rows strings.Builder
+	for i := range caddyMost {
+		fmt.Fprintf(&rows, "<tr><td><a href=\"./%05d\">x</a></td><td><time datetime=\" 2024-02-03T04:05:06Z\"></time></td></tr>\n", i)
+	}
+	page := `<html><body><a href="?sort=name&order=desc">Name</a>` + rows.String() + "</body></html>"
+	_, _, err = Parse([]byte(page), "text/html; charset=utf-8", "/")
+	require.ErrorContains(t, err, "file_limit")
+	_, _, err = Parse([]byte(strings.ReplaceAll(page, "T04:05", " 04:05")), "text/html; charset=utf-8", "/")
+	require.NoError(t, err, "not Caddy's")
+	few, known, err := Parse([]byte(page[:strings.Index(page, "<tr>")]+`<tr><td><a href="./f">f</a></td><td><time datetime=" 2024-02-03T04:05:06Z"></time></td></tr></body></html>`), "text/html", "/")
+	require.NoError(t, err)
+	require.Equal(t, "2024-02-03T04:05:06Z", few[0].MTime.Time().UTC().Format(time.RFC3339))
+	require.Equal(t, time.Second, known["f"].Step)
 	for n, may := range map[int]bool{caddyMost - caddyHides: false, caddyMost - caddyHides + 1: true, caddyMost - 1: true, caddyMost: false, 1: false} {
 		require.Equal(t, may, MayBeCut([]byte(text.String()), "application/json", n), n)
 		require.False(t, MayBeCut([]byte(text.String()), "text/html", n))
+		require.Equal(t, may, MayBeCut([]byte(page), "text/html", n), n)
 		require.False(t, MayBeCut([]byte(`[{"name":"mod_time","type":"file","mtime":1}]`), "application/json", n), "of nginx")
 	}
 }
@@ -171,5 +186,21 @@ func TestNamesThatLookLikeTimes(t *testing.T) {
 		require.Equal(t, "2025-03-05 10:11", entries[0].MTime.Time().Format("2006-01-02 15:04"), row)
 		require.Equal(t, time.Minute, known["x"].Step, row)
 		require.Greater(t, known["x"].Low, int64(12_000), row)
+	}
+}
+
+// Apache writes names with "./" before them and no escape of a colon: "./http:" was taken for a link to
+// another host, so such a file was left out, and deleted from a copy that had it.
+func TestNamesThatLookLikeSchemes(t *testing.T) {
+	for _, name := range []string{"http:", "mailto:x", "javascript:1", "data:2024.csv", "a:b", "c:"} {
+		got, _, ok, err := linkedName("./"+name, "/")
+		require.NoError(t, err)
+		require.True(t, ok, name)
+		require.Equal(t, name, got)
+	}
+	for _, href := range []string{"http://host/f", "https:f", "mailto:x", "javascript:1", "../http:", "/http:"} {
+		_, _, ok, err := linkedName(href, "/")
+		require.NoError(t, err)
+		require.False(t, ok, href)
 	}
 }

@@ -21,6 +21,7 @@
 //
 //	approx.go  Approx: a directory, resolved against the copy
 //	parse.go   Parse, RoomFor
+//	caddy.go   which listings of Caddy are cut
 //	html.go    index pages
 //	json.go    nginx, lighttpd, Caddy
 //	xml.go     nginx

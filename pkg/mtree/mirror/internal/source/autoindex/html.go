@@ -15,6 +15,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
+func isHTML(contentType string) bool { return strings.HasPrefix(contentType, "text/html") }
+
 // htmlRow is a link of a page and what follows it, up to the next link.
 type htmlRow struct {
 	href string
@@ -110,7 +112,7 @@ func linkedName(href, base string) (name string, kind mtree.Kind, ok bool, err e
 		}
 		href = rest
 	}
-	href = strings.TrimPrefix(href, "./")
+	href, isName := strings.CutPrefix(href, "./") // then it has no scheme
 	if href == "" || strings.Contains(href, "?") || strings.HasPrefix(href, "/") || strings.HasPrefix(href, "../") || href == ".." {
 		return "", 0, false, nil
 	}
@@ -119,7 +121,7 @@ func linkedName(href, base string) (name string, kind mtree.Kind, ok bool, err e
 	if slash {
 		kind = mtree.Dir
 	}
-	if strings.Contains(escaped, "/") || strings.Contains(strings.SplitN(escaped, "%", 2)[0], ":") && scheme.MatchString(escaped) {
+	if strings.Contains(escaped, "/") || !isName && scheme.MatchString(escaped) {
 		return "", 0, false, nil
 	}
 	if name, err = url.PathUnescape(escaped); err == nil {
@@ -142,14 +144,14 @@ type rowTime struct {
 }
 
 var rowTimes = []rowTime{
-	{regexp.MustCompile(`datetime="(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4})`), "2006-01-02 15:04:05.999999999 -0700", 1, false}, // rclone
-	{regexp.MustCompile(`datetime="(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))"`), time.RFC3339Nano, time.Second, false},  // Caddy
-	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d)`), "2006-Jan-02 15:04:05", time.Second, true},                            // lighttpd
-	{regexp.MustCompile(`([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)`), time.RFC1123, time.Second, false},                  // Tomcat
-	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`), "2006-01-02 15:04:05", time.Second, true},                                      // miniserve
-	{regexp.MustCompile(`(\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d)`), "02-Jan-2006 15:04", time.Minute, true},                                    // nginx
-	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d)`), "2006-Jan-02 15:04", time.Minute, true},                                    // fancyindex
-	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d)`), "2006-01-02 15:04", time.Minute, true},                                              // Apache, darkhttpd
+	{regexp.MustCompile(`datetime="(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4})`), "2006-01-02 15:04:05.999999999 -0700", 1, false},  // rclone
+	{regexp.MustCompile(`datetime=" ?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))"`), time.RFC3339Nano, time.Second, false}, // Caddy
+	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d)`), "2006-Jan-02 15:04:05", time.Second, true},                             // lighttpd
+	{regexp.MustCompile(`([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)`), time.RFC1123, time.Second, false},                   // Tomcat
+	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`), "2006-01-02 15:04:05", time.Second, true},                                       // miniserve
+	{regexp.MustCompile(`(\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d)`), "02-Jan-2006 15:04", time.Minute, true},                                     // nginx
+	{regexp.MustCompile(`(\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d)`), "2006-Jan-02 15:04", time.Minute, true},                                     // fancyindex
+	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d)`), "2006-01-02 15:04", time.Minute, true},                                               // Apache, darkhttpd
 }
 
 // describeRow reads time and size from what follows a link. Each may be missing.

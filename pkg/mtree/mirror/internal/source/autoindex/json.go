@@ -22,20 +22,6 @@ type jsonEntry struct {
 	ModTime *time.Time      `json:"mod_time"`
 }
 
-// caddyMost is how many entries of a directory Caddy reads by default. It drops the others and does
-// not say so. Of those that it read it leaves out what is to be hidden, and what is gone by then.
-const (
-	caddyMost  = 10_000
-	caddyHides = 100 // as many at most, we assume
-)
-
-// MayBeCut reports whether a listing in which Parse found that many entries is one of Caddy that may
-// lack others: then what is not in it may be there all the same.
-func MayBeCut(text []byte, contentType string, entries int) bool {
-	return isJSON(contentType) && entries > caddyMost-caddyHides && entries < caddyMost &&
-		bytes.Contains(text, []byte(`"mod_time":`)) // guard: TestListingsThatMayBeCut
-}
-
 func isJSON(contentType string) bool { return strings.HasPrefix(contentType, "application/json") }
 
 // parseJSON reads a list of elements.
@@ -46,9 +32,6 @@ func parseJSON(text []byte) ([]mtree.Entry, map[string]Bounds, error) {
 	}
 	if bytes.Contains(text, []byte("\xef\xbf\xbd")) || !json.Valid(text) {
 		return nil, nil, fmt.Errorf("%w: a name that JSON cannot carry", mtree.ErrListing)
-	}
-	if len(list) == caddyMost && list[0].ModTime != nil {
-		return nil, nil, fmt.Errorf("%w: exactly %d entries: the rest was dropped, raise file_limit", mtree.ErrListing, caddyMost)
 	}
 	entries, known := make([]mtree.Entry, 0, len(list)), make(map[string]Bounds, len(list))
 	for i := range list {

@@ -29,13 +29,23 @@ func RoomFor(text []byte) int {
 // has them, and how well each is known; files have a size only if it is exact. Times
 // without a zone are read as UTC. A name may occur twice. Errors wrap mtree.ErrListing.
 func Parse(text []byte, contentType, path string) ([]mtree.Entry, map[string]Bounds, error) {
-	text = bytes.TrimSpace(text)
+	entries, known, err := parse(bytes.TrimSpace(text), contentType, path)
+	if err == nil {
+		err = refuseCut(text, contentType, len(known))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return entries, known, nil
+}
+
+func parse(text []byte, contentType, path string) ([]mtree.Entry, map[string]Bounds, error) {
 	switch {
 	case isJSON(contentType) && bytes.HasPrefix(text, []byte("[")):
 		return parseJSON(text)
 	case strings.HasPrefix(contentType, "text/xml"), strings.HasPrefix(contentType, "application/xml"):
 		return parseXML(text)
-	case strings.HasPrefix(contentType, "text/html"):
+	case isHTML(contentType):
 		return parseHTML(text, path)
 	}
 	return nil, nil, fmt.Errorf("%w: neither text, JSON, XML nor HTML that lists a directory", mtree.ErrListing)

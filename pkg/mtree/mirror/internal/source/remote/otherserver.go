@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -88,7 +90,7 @@ func (s *Source) readOther(resp *http.Response, path string, least mtree.Stamp, 
 	}
 	d.Hot = autoindex.MayBeCut(text, resp.Header.Get("Content-Type"), len(entries)) // guard: TestAListingThatMayBeCut
 	d.Hidden = 1                                                                    // they hide dotfiles, and do not say so
-	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, skew, s.date)
+	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, skew, autoindex.Questions{Date: s.date, Gone: s.gone})
 	return d, nil
 }
 
@@ -115,6 +117,52 @@ func (s *Source) date(ctx context.Context, path string) (date mtree.Stamp, ok bo
 	_ = resp.Body.Close()
 	t, err := http.ParseTime(resp.Header.Get("Last-Modified"))
 	return mtree.FromTime(t), err == nil
+}
+
+// gone asks whether the server has nothing under the name of an entry that it does not list; nil: so it
+// is. Only 404 and 410 say so: a refusal says nothing of what is there. But a server may give another
+// file in its place (Apache's MultiViews), or a page for whatever it is asked.
+func (s *Source) gone(ctx context.Context, path string, kind mtree.Kind) error {
+	resp, err := s.look(ctx, path, kind)
+	switch {
+	case errors.Is(err, source.ErrGone):
+		return nil
+	case err != nil:
+		return err
+	case kind != mtree.Dir && isElsewhere(resp.Header.Get("Content-Location"), path): // guard: TestWhatIsNotListedAndNotGone
+		return nil
+	}
+	if _, err := s.look(ctx, path+".no-such-name-"+strconv.FormatUint(rand.Uint64(), 36), kind); err == nil { // guard: TestWhatIsNotListedAndNotGone
+		return nil
+	}
+	return fmt.Errorf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), resp.Status)
+}
+
+// look asks what the server has at a path, by HEAD; a server that knows no HEAD by GET. No cache may
+// answer. What fails is asked again by the next pass. The answer has no body.
+func (s *Source) look(ctx context.Context, path string, kind mtree.Kind) (*http.Response, error) {
+	r := request{path: wire.URLPath(path), method: http.MethodHead, header: map[string]string{"Cache-Control": "no-cache"}, plain: true, once: true}
+	if kind == mtree.Dir {
+		r.path = wire.DirURLPath(path)
+	}
+	r.pastCaches()
+	resp, err := s.do(ctx, r)
+	var status *StatusError
+	if errors.As(err, &status) && (status.Status == http.StatusMethodNotAllowed || status.Status == http.StatusNotImplemented) {
+		r.method = http.MethodGet
+		resp, err = s.do(ctx, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_ = resp.Body.Close()
+	return resp, nil
+}
+
+// isElsewhere reports whether a Content-Location names another file than the one at path.
+func isElsewhere(location, path string) bool {
+	u, err := url.Parse(location)
+	return err == nil && u.Path != "" && mtree.BaseName(u.Path) != mtree.BaseName(path)
 }
 
 // isOther reports whether the answer to a question for the root says that the server
