@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -90,5 +91,24 @@ func TestFirstExceptionThatNobodyIsToldOf(t *testing.T) {
 		require.Equal(t, wire.Degraded, p.status(t).State)
 		p.mends()
 		require.Equal(t, 1, p.status(t).Stamps)
+	})
+}
+
+// While the disk was full, each batch was logged twice: it could not note what it stamped. With a
+// hundred batches a second that filled the log, which may lie on the same disk.
+func TestDiskThatIsFullForManyBatches(t *testing.T) {
+	manned(t, []string{"a/"}, func(t *testing.T, p *post) {
+		warnings := func() int { return strings.Count(p.text.String(), "cannot note") }
+		for want := range 3 {
+			p.saves("a/f")
+			require.Equal(t, want, warnings())
+			p.fails(map[string]error{"write left.0": unix.ENOSPC, "write left.1": unix.ENOSPC})
+			for range 5 {
+				p.saves("a/f")
+				require.NoError(t, p.publishEvents(p.ctx)) // nothing to note
+			}
+			require.Equal(t, want+1, warnings())
+			p.Fail = nil
+		}
 	})
 }

@@ -55,6 +55,7 @@ type watcher struct {
 	statusFails  bool        // it could not be written: that was logged
 	statusRetry  *time.Timer // runs while it could not be written
 	ownWritesLog *state.OwnWriteLog
+	noteFails    bool // our writes could not be recorded: that was logged
 
 	wake    chan struct{} // from source: there is something to take
 	batch   settling

@@ -239,16 +239,17 @@ func (m *Memory) find(info disk.Info) (have write, ok bool) {
 	return write{}, false
 }
 
-// Save writes the writes that were proven since the last call to the log.
-func (m *Memory) Save() error {
+// Save writes the writes that were proven since the last call to the log, and reports whether there
+// were any.
+func (m *Memory) Save() (tried bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.unsent) == 0 {
-		return nil
+		return false, nil
 	}
-	err := m.log.Append(m.unsent)
+	err = m.log.Append(m.unsent)
 	m.unsent = m.unsent[:0]
-	return err
+	return true, err
 }
 
 // Age forgets old writes. It may be called only when every event of the

@@ -61,7 +61,7 @@ func TestMovedInTheTickOfItsStamp(t *testing.T) {
 		require.False(t, l.Stayed(dir, shows, there))
 		require.Equal(t, ownwrites.Unproven, l.ProofOf(shows, there))
 		require.True(t, l.Untouched(dir, shows), "it is our write, wherever it is")
-		require.NoError(t, l.Save())
+		require.NoError(t, saved(l))
 		require.NoError(t, log.Close())
 		next, known, err := marker.OpenOwnWrites() // the next start
 		require.NoError(t, err)
@@ -217,10 +217,10 @@ func TestANewLogGetsWhatIsProven(t *testing.T) {
 	other.Node.Ino++
 	l.Put(shows, 0, ownwrites.Proven, true)
 	l.Put(other, 0, ownwrites.Unproven, false)
-	require.NoError(t, l.Save())
+	require.NoError(t, saved(l))
 	require.Zero(t, l.Unsaved())
 	l.SwitchLog(log)
-	require.NoError(t, l.Save())
+	require.NoError(t, saved(l))
 	require.Zero(t, l.Unsaved())
 	require.NoError(t, log.Close())
 	_, known, err := marker.OpenOwnWrites()
@@ -287,7 +287,7 @@ func TestOwnWritesOfTwoFileSystems(t *testing.T) {
 
 // Where nothing was proven, nothing is written: an idle tree sees no writes.
 func TestSaveOfNothing(t *testing.T) {
-	require.NoError(t, ownwrites.New(nil, nil, at(0)).Save())
+	require.NoError(t, saved(ownwrites.New(nil, nil, at(0))))
 }
 
 // openLog makes a marker, with a log in it.
@@ -320,3 +320,8 @@ func openDir(t *testing.T) (string, *disk.Dir, disk.Info) {
 }
 
 func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }
+
+func saved(l *ownwrites.Memory) error {
+	_, err := l.Save()
+	return err
+}
