@@ -77,5 +77,9 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if handler.NeverWatched() {
 		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass; run tidemark-watch on it")
 	}
-	return o.web.Serve(ctx, env, serve.Server(handler, serve.HTTP(o.http)))
+	ctx, ended := handler.UntilReplaced(ctx)
+	if err := o.web.Serve(ctx, env, serve.Server(handler, serve.HTTP(o.http))); err != nil {
+		return err
+	}
+	return ended()
 }

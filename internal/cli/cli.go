@@ -222,6 +222,10 @@ type Signalled struct{ Signal os.Signal }
 // Error names the signal.
 func (s Signalled) Error() string { return "stopped by " + s.Signal.String() }
 
+// Is makes it a context.Canceled: net/http returns the cause of a context that ended in place of
+// its error, and a pass that is stopped has not failed.
+func (s Signalled) Is(target error) bool { return target == context.Canceled }
+
 // code returns the exit code for the signal.
 func (s Signalled) code() exit.Code {
 	if s.Signal == os.Interrupt {

@@ -305,3 +305,12 @@ func TestWhatIsTold(t *testing.T) {
 	require.Equal(t, exit.Failed, code)
 	require.Empty(t, text)
 }
+
+// net/http returns the cause of a context that ended: a path that was being fetched when the signal
+// came was counted as failed.
+func TestASignalIsACancel(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(Signalled{os.Interrupt})
+	require.ErrorIs(t, context.Cause(ctx), context.Canceled)
+	require.NotErrorIs(t, context.Cause(ctx), context.DeadlineExceeded)
+}

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"syscall"
 
@@ -76,7 +77,7 @@ func (m *mirror) confirm(at mtree.Stamp) {
 }
 
 // causeOf names the cause of an error without any path or address: status.json
-// is published.
+// is published. A mirror that was stopped has none: "".
 func causeOf(err error) string {
 	var errno syscall.Errno
 	switch status := remote.StatusText(err); {
@@ -96,6 +97,8 @@ func causeOf(err error) string {
 		return "the source is of another tree"
 	case exit.Of(err) == exit.Held:
 		return "deletions are held"
+	case errors.Is(err, context.Canceled): // guard: TestAStopIsNoTrouble
+		return "" // the mirror was stopped
 	}
 	return "the source cannot be read"
 }

@@ -2,8 +2,12 @@ package mirror
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +16,15 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
 )
+
+// Until the pass after it had ended, the status of a mirror that was stopped in a pass said that the
+// source could not be read: in a first copy that may be hours.
+func TestAStopIsNoTrouble(t *testing.T) {
+	require.Empty(t, causeOf(fmt.Errorf("d/f: %w", context.Canceled)))
+	require.Equal(t, "the source cannot be read", causeOf(errors.New("d/f: connection refused")))
+	full := exit.With(exit.Local, syscall.ENOSPC, "")
+	require.Equal(t, "the copy's disk: no space left on device", causeOf(errors.Join(full, context.Canceled)))
+}
 
 // What a monitor is told is one line, and everything that is wrong is in it.
 func TestWhatIsWrongWithACopy(t *testing.T) {

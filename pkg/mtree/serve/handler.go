@@ -135,6 +135,30 @@ func (h *Handler) readRoot() error {
 	return err
 }
 
+// errAnother says why a server ends by itself.
+var errAnother = errors.New("another tree is at the path of the root now")
+
+// UntilReplaced returns a context that ends with ctx, and when the path of the root names the
+// root of another tree, as after a disk was mounted late: this Handler publishes nothing from then
+// on, and a new one would publish that tree. Then ended returns an error with exit code 6.
+func (h *Handler) UntilReplaced(ctx context.Context) (until context.Context, ended func() error) {
+	until, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-h.tree.Another():
+			cancel(exit.With(exit.Local, errAnother, "start serve again: it publishes the tree that is there now"))
+		case <-ctx.Done():
+			cancel(nil)
+		}
+	}()
+	return until, func() error {
+		if err := context.Cause(until); errors.Is(err, errAnother) {
+			return err
+		}
+		return nil
+	}
+}
+
 // Release ends the waiting of all requests, now and later, so that a server can shut
 // down.
 func (h *Handler) Release() { h.cancel() }

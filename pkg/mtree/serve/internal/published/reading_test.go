@@ -9,8 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -199,6 +201,61 @@ func TestARootThatIsReplaced(t *testing.T) {
 			require.NoError(t, w.Shell.Remove("/tree"))
 			require.NoError(t, w.Shell.Rename("/old", "/tree", 0))
 			require.Equal(t, wire.Watched, tree.Reread().State)
+		}
+	})
+}
+
+// A disk that was mounted over the root after serve had started was never published: serve
+// answered 503 until somebody started it again, while watch and mirror end by themselves and their
+// units start them again. A directory of which nothing is known is no reason to end: a disk may
+// have gone away, and what is under it must not be published.
+func TestARootThatIsAnotherTree(t *testing.T) {
+	simulated(t, 0, func(t *testing.T, w *world) {
+		tree := w.open(Config{})
+		ended := func() bool {
+			require.True(t, tree.Reread().Replaced)
+			select {
+			case <-tree.Another():
+				return true
+			default:
+				return false
+			}
+		}
+		require.NoError(t, w.Shell.Rename("/tree", "/old", 0))
+		require.False(t, ended(), "nothing is there")
+		require.NoError(t, w.Shell.Mkdir("/tree", 0o755))
+		require.False(t, ended(), "nobody kept what is there")
+		w.says(source(), state.Status{State: wire.Watched})
+		require.True(t, ended())
+		require.True(t, ended(), "still")
+	})
+}
+
+// With a state directory elsewhere, what it says is of one root only: another directory at the
+// path of that root is not known to be a tree.
+func TestAStateDirTellsOfOneRoot(t *testing.T) {
+	simulated(t, 0, func(t *testing.T, w *world) {
+		require.NoError(t, w.Shell.Mkdir("/state", 0o755))
+		func() {
+			defer sys.Simulate(w.Shell.Process)()
+			root, err := disk.OpenRoot("/tree")
+			require.NoError(t, err)
+			who, err := state.RootOf(root)
+			require.NoError(t, err)
+			m, err := state.CreateMarker(root, "/state")
+			require.NoError(t, err)
+			kept := source()
+			kept.Bind(who)
+			require.NoError(t, m.WriteTree(kept))
+		}()
+		tree := w.open(Config{StateDir: "/state"})
+		require.NoError(t, w.Shell.Rename("/tree", "/old", 0))
+		require.NoError(t, w.Shell.Mkdir("/tree", 0o755))
+		require.True(t, tree.Reread().Replaced)
+		select {
+		case <-tree.Another():
+			t.Fatal("nobody kept what is there")
+		default:
 		}
 	})
 }

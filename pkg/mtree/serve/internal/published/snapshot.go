@@ -34,6 +34,7 @@ type Snapshot struct {
 	crosses       bool         // directories beyond mounts are published
 	log           *records.Log // of a copy without xattrs
 	hasExceptions bool         // watch says things of directories that their times do not show
+	another       bool         // the root's path names the root of a tree, which is not this one
 	taken         time.Time
 	root          mtree.Stamp // time of the root, read before everything else
 }
@@ -142,10 +143,30 @@ func (t *Tree) replace(old *Snapshot) *Snapshot {
 	}
 	s.Unread = err != nil
 	if s.Replaced && !old.Replaced {
-		t.cfg.Log.Error("the root's path names another directory now: restart serve")
+		t.cfg.Log.Error("the root's path names another directory now", "remedy", "mount what was there; or, if this is right, start serve again")
+	}
+	if s.another {
+		t.onceAnother.Do(func() { close(t.another) })
 	}
 	t.publish(s)
 	return s
+}
+
+// Another is closed once the root's path names another directory in which watch or mirror has
+// kept a tree: a disk was mounted late, or a copy took the place of the source. Nothing brings
+// this tree back then, but opening it anew. It is not closed for a directory of which nothing is
+// known: that may be the place of a disk that went away.
+func (t *Tree) Another() <-chan struct{} { return t.another }
+
+// isTreeAt reports whether the directory at path is the root of a tree.
+func (t *Tree) isTreeAt(path string) bool {
+	there, err := disk.OpenRoot(path)
+	if err != nil {
+		return false
+	}
+	defer there.Close()
+	p, err := state.ReadPublished(there, t.cfg.StateDir)
+	return err == nil && p.Tree.ID != "" && (t.cfg.StateDir == "" || p.Bound) // guard (p.Bound -> true): TestAStateDirTellsOfOneRoot
 }
 
 // read reads a snapshot. With an error the snapshot says what could be read.
@@ -164,6 +185,7 @@ func (t *Tree) read() (*Snapshot, error) {
 		err = stillErr
 	case stillErr != nil:
 		s.Replaced, s.State = true, wire.Degraded
+		s.another = errors.Is(stillErr, disk.ErrReplaced) && t.isTreeAt(t.cfg.Root) // guard: TestARootThatIsAnotherTree
 	}
 	if err == nil && s.Published.HasExceptions() {
 		_, err = t.exceptionsReader.Read(t.root, t.cfg.StateDir)

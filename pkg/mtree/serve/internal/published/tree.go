@@ -47,6 +47,8 @@ type Tree struct {
 	log              records.LogReader // of a copy without xattrs
 	exceptionsReader state.ExceptionsReader
 	journal          journal.Follower
+	another          chan struct{} // see Another
+	onceAnother      sync.Once
 
 	mu         sync.Mutex // held while a new snapshot is read; guards lastReport
 	lastReport string     // the error of the last read, logged once while it lasts
@@ -69,7 +71,7 @@ func Open(c Config) (*Tree, error) {
 		_ = root.Close()
 		return nil, err
 	}
-	t := &Tree{cfg: c, root: root, subvolume: subvolume, mounts: mounts{log: c.Log, count: c.PassedOver}}
+	t := &Tree{cfg: c, root: root, subvolume: subvolume, mounts: mounts{log: c.Log, count: c.PassedOver}, another: make(chan struct{})}
 	t.options = fmt.Sprintf("%t %t %t %q", c.Hidden, c.Owner, c.CrossMounts, c.Patterns)
 	t.reader = machine.Identity()
 	first, err := t.read()
