@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,11 +23,14 @@ type timeless struct {
 	refer   map[string]int       // statuses, by method and path
 	instead string               // Content-Location of a file that is not there; "": 404
 	page    bool                 // 200 for what is not there
-	asked   []string             // methods and paths
+	mu      sync.Mutex
+	asked   []string // methods and paths
 }
 
 func (s *timeless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
 	s.asked = append(s.asked, r.Method+" "+r.URL.Path)
+	s.mu.Unlock()
 	if status := s.refer[r.Method+" "+r.URL.Path]; status != 0 && !s.page {
 		w.WriteHeader(status)
 		return
