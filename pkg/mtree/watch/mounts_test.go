@@ -260,6 +260,26 @@ func TestMountedInItself(t *testing.T) {
 	})
 }
 
+// The root is mounted within the tree. inotify told there of each stamp of the root, which then was a
+// change below the root: watch stamped its own stamps, a hundred times a second, for ever.
+func TestTheRootWithinItself(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root := newTree(t, "b/d/", "c/x/f = one")
+		in := func(path string) string { return filepath.Join(root, path) }
+		bind(t, root, in("b/d"))
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		for _, dir := range []string{"c/x", "b", "b/d/c/x"} {
+			seen := logStamps(t, root)
+			write(t, in(dir+"/new"), "in "+dir)
+			r.sync()
+			seen.fresh("written", dir)
+		}
+		was := stamps(t, root)
+		time.Sleep(300 * time.Millisecond)
+		require.Equal(t, was, stamps(t, root), "quiet")
+	})
+}
+
 // A directory is shown twice, and something is mounted in it at one of the places. inotify took both for
 // one place, and heard either what is mounted, or what it covers there and the other place shows.
 func TestMountedInWhatIsShownTwice(t *testing.T) {
