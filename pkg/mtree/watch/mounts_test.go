@@ -274,8 +274,13 @@ func TestTheRootWithinItself(t *testing.T) {
 			r.sync()
 			seen.fresh("written", dir)
 		}
+		if backend != "inotify" {
+			return // fanotify does not tell of this process elsewhere, and without events each sync is an audit
+		}
 		was := stamps(t, root)
-		time.Sleep(300 * time.Millisecond)
+		for range 20 { // each waits for what is under way
+			r.sync()
+		}
 		require.Equal(t, was, stamps(t, root), "quiet")
 	})
 }

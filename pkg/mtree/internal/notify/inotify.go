@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -38,11 +39,12 @@ type inotify struct {
 
 	markerWD atomic.Int32
 
-	mu        sys.Mutex // of nodes, moving, leaving and displaced; never held while waiting
+	mu        sys.Mutex // of nodes, moving, leaving, displaced and unmounted; never held while waiting
 	nodes     nodes
 	moving    map[uint32]*node // detached by IN_MOVED_FROM, by cookie
 	leaving   map[uint32]bool  // cookies of IN_MOVED_FROM of directories, without their IN_MOVED_TO so far
 	displaced []*node          // detached because another one took the place
+	unmounted []*node          // what was mounted at their places is gone
 
 	compressed map[int32]struct{} // directories whose events were compressed away, under queue.mu
 }
@@ -109,6 +111,7 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 		return Ref{}, false, err
 	}
 	at := nodeKey{parent.node, name, mount}
+	s.vacate(parent.node, name)
 	if known != nil && (known.key() == at || mount != 0 && within(parent.node, known)) { // guard (without mount != 0): TestMountedInItself
 		known.scan = s.nodes.scan
 		return Ref{known}, false, nil
@@ -272,11 +275,12 @@ func (s *inotify) Forget() {
 	s.nodes.unseen(s.remove)
 }
 
-// Remounted implements Source: it takes what was mounted and is gone from its place. It keeps its watch
-// if it was armed at another one meanwhile. A watch is on a directory, even if a mount covers it.
+// Remounted implements Source: it notes what was mounted and is gone. A watch is on a directory, even
+// if a mount covers it, or it is mounted no more.
 func (s *inotify) Remounted() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.unmounted = nil
 	mounted := s.nodes.mounted()
 	if len(mounted) == 0 {
 		return
@@ -287,9 +291,19 @@ func (s *inotify) Remounted() {
 	}
 	for _, n := range mounted {
 		if !ids[n.mount] {
-			s.displace(n)
+			s.unmounted = append(s.unmounted, n)
 		}
 	}
+}
+
+// vacate takes from a place what was mounted there.
+func (s *inotify) vacate(parent *node, name string) {
+	s.unmounted = slices.DeleteFunc(s.unmounted, func(n *node) bool {
+		if n.parent == parent && n.name == name {
+			s.displace(n)
+		}
+		return n.parent == nil // also if it was dropped meanwhile
+	})
 }
 
 // Close implements Source.
