@@ -202,6 +202,130 @@ func TestUnmountedWithinTheTree(t *testing.T) {
 	})
 }
 
+// One directory of a file system is mounted over another one of it, or shown elsewhere while the other
+// one is covered. fanotify took the path by the mount that was covered, where there was nothing: no
+// change in it was heard.
+func TestMountsOneOverTheOther(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root, other, empty := newTree(t, "a/", "b/", "c/in/"), newTree(t), newTree(t, "in/")
+		testfs.Mount(t, other, "mount", "-t", "tmpfs", "tidemark", other)
+		must(t, os.MkdirAll(filepath.Join(other, "one/two/deep"), 0o755))
+		in := func(path string) string { return filepath.Join(root, path) }
+		from := func(path string) string { return filepath.Join(other, path) }
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		heard := func(what string, dirs ...string) {
+			t.Helper()
+			r.sync()
+			for _, dir := range dirs {
+				seen := logStamps(t, root)
+				write(t, in(dir+"/"+what), "new")
+				r.sync()
+				seen.fresh(what, dir)
+			}
+		}
+		bind(t, from("one"), in("a"))
+		heard("one", "a", "a/two/deep")
+		uncover := bind(t, from("one/two"), in("a"))
+		heard("over it", "a", "a/deep")
+		uncover()
+		heard("uncovered", "a", "a/two/deep")
+		bind(t, from("one/two"), in("b"))
+		bind(t, empty, in("a"))
+		heard("elsewhere", "a", "b", "b/deep")
+		bind(t, from("one"), in("c/in"))
+		uncover = bind(t, empty, in("c"))
+		heard("covered above", "b", "b/deep", "c/in")
+		uncover()
+		heard("uncovered above", "b", "b/deep", "c/in", "c/in/two/deep")
+	})
+}
+
+// A directory is shown a second time, within itself. inotify has one watch for both, and took the inner
+// one for a directory that had been renamed: nothing below it was scanned or heard, in any audit.
+func TestMountedInItself(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root := newTree(t, "d/b/n/f = one", "d/k/")
+		in := func(path string) string { return filepath.Join(root, path) }
+		bind(t, in("d"), in("d/b"))
+		for range 2 {
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+			for _, dir := range []string{"d/b/b/n", "d/b/b", "d/b/k", "d/b", "d/k", "d"} {
+				seen := logStamps(t, root)
+				write(t, in(dir+"/new"), "in "+dir)
+				r.sync()
+				seen.fresh("written", dir)
+			}
+			r.stop()
+		}
+	})
+}
+
+// The root is mounted within the tree. inotify told there of each stamp of the root, which then was a
+// change below the root: watch stamped its own stamps, a hundred times a second, for ever.
+func TestTheRootWithinItself(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root := newTree(t, "b/d/", "c/x/f = one")
+		in := func(path string) string { return filepath.Join(root, path) }
+		bind(t, root, in("b/d"))
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		for _, dir := range []string{"c/x", "b", "b/d/c/x"} {
+			seen := logStamps(t, root)
+			write(t, in(dir+"/new"), "in "+dir)
+			r.sync()
+			seen.fresh("written", dir)
+		}
+		if backend != "inotify" {
+			return // fanotify does not tell of this process elsewhere, and without events each sync is an audit
+		}
+		was := stamps(t, root)
+		for range 20 { // each waits for what is under way
+			r.sync()
+		}
+		require.Equal(t, was, stamps(t, root), "quiet")
+	})
+}
+
+// A directory is shown twice, and something is mounted in it at one of the places. inotify took both for
+// one place, and heard either what is mounted, or what it covers there and the other place shows.
+func TestMountedInWhatIsShownTwice(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root := newTree(t, "b/p/n/f = one", "a/q/", "0/", "z/")
+		in := func(path string) string { return filepath.Join(root, path) }
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		heard := func(what string, dirs ...string) {
+			t.Helper()
+			r.sync()
+			for _, dir := range dirs {
+				seen := logStamps(t, root)
+				write(t, in(dir+"/"+what), "in "+dir)
+				r.sync()
+				seen.fresh(what, dir)
+			}
+		}
+		bind(t, in("b"), in("a/q"))
+		testfs.Mount(t, in("b/p"), "mount", "-t", "tmpfs", "tidemark", in("b/p"))
+		must(t, os.MkdirAll(in("b/p/d/e"), 0o755))
+		heard("mounted", "b/p", "b/p/d/e", "a/q/p", "a/q/p/n", "b", "a/q")
+		bind(t, in("b/p/d"), in("0"))
+		bind(t, in("b/p/d"), in("z"))
+		heard("thrice", "b/p/d/e", "0/e", "z/e", "a/q/p/n")
+		r.stop()
+		r = start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		heard("started", "b/p", "0", "z", "b/p/d/e", "0/e", "z/e", "a/q/p", "a/q/p/n", "b", "a/q")
+		for _, dir := range []string{"b/p/d/e", "0/e", "z/e"} {
+			seen := logStamps(t, root)
+			write(t, in(dir+"/once"), "in "+dir)
+			r.sync()
+			for _, also := range []string{"b/p/d/e", "0/e", "z/e"} {
+				seen.fresh("written in "+dir, also)
+			}
+		}
+		must(t, syscall.Unmount(in("b/p"), syscall.MNT_DETACH))
+		must(t, syscall.Mount("tidemark", in("b/p"), "tmpfs", 0, "")) // for the Cleanup
+		heard("another", "b/p", "a/q/p", "a/q/p/n", "0/e", "z/e")
+	})
+}
+
 // A directory in which something is mounted is renamed. No alarm of the mount table tells of that. When the
 // mount went, what it had covered was not stamped; nor was what a bind mount shows of that directory.
 func TestMountedInWhatIsRenamed(t *testing.T) {

@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/limit"
+	"tidemark/pkg/mtree/internal/notify/internal/handles"
 	"tidemark/pkg/mtree/internal/sys"
 )
 
@@ -37,11 +39,12 @@ type inotify struct {
 
 	markerWD atomic.Int32
 
-	mu        sys.Mutex // of nodes, moving, leaving and displaced; never held while waiting
+	mu        sys.Mutex // of nodes, moving, leaving, displaced and unmounted; never held while waiting
 	nodes     nodes
 	moving    map[uint32]*node // detached by IN_MOVED_FROM, by cookie
 	leaving   map[uint32]bool  // cookies of IN_MOVED_FROM of directories, without their IN_MOVED_TO so far
 	displaced []*node          // detached because another one took the place
+	unmounted []*node          // what was mounted at their places is gone
 
 	compressed map[int32]struct{} // directories whose events were compressed away, under queue.mu
 }
@@ -76,7 +79,7 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 	return s, nil
 }
 
-// Arm implements Source. System calls: inotify_add_watch, newfstatat, and fstat
+// Arm implements Source. System calls: inotify_add_watch, newfstatat, and statx
 // to compare.
 func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool, error) {
 	if parent == Marker {
@@ -93,27 +96,30 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 	if parent.node.dead {
 		return Ref{}, false, ErrGone
 	}
-	wd, err := s.add(fd, treeMask)
+	wd, err := s.add(fd, treeMask|unix.IN_MASK_ADD) // the root may be mounted in itself
 	if err != nil {
 		return Ref{}, false, err
 	}
 	known := s.nodes.byWD[wd]
 	// Once the watch is set, a directory that has its name now cannot lose it unheard: the
 	// event of that comes after everything that Take has seen so far.
-	if err := isThere(parentFD, name, fd); err != nil {
+	mount, err := isThere(parentFD, name, fd)
+	if err != nil {
 		if known == nil {
 			s.remove(wd)
 		}
 		return Ref{}, false, err
 	}
-	if known != nil && known.parent == parent.node && known.name == name {
+	at := nodeKey{parent.node, name, mount}
+	s.vacate(parent.node, name)
+	if known != nil && (known.key() == at || mount != 0 && within(parent.node, known)) { // guard (without mount != 0): TestMountedInItself
 		known.scan = s.nodes.scan
 		return Ref{known}, false, nil
 	}
 	if known != nil && within(parent.node, known) {
 		return Ref{}, false, ErrGone // our picture is out of date: events to come will correct it
 	}
-	if old := s.nodes.child[nodeKey{parent.node, name}]; old != nil {
+	if old := s.nodes.child[at]; old != nil {
 		s.displace(old)
 	}
 	n := known
@@ -124,7 +130,7 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 		s.nodes.detach(n)
 	}
 	n.scan = s.nodes.scan
-	s.nodes.attach(n, parent.node, name)
+	s.nodes.attach(n, at)
 	return Ref{n}, known == nil, nil
 }
 
@@ -159,7 +165,7 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	}
 	n := &node{wd: wd}
 	s.nodes.byWD[wd] = n
-	s.nodes.attach(n, nil, "")
+	s.nodes.attach(n, nodeKey{})
 	return Ref{n}, true, nil
 }
 
@@ -172,7 +178,7 @@ func (s *inotify) armMarker(path string, fd int) (Ref, bool, error) {
 	if errors.Is(err, sys.ErrNoProc) { // guard: TestMarkerWithoutProc
 		path += "/."
 		if wd, err = s.addPath(path, markerMask); err == nil {
-			if err = isThere(unix.AT_FDCWD, path, fd); err != nil {
+			if _, err = isThere(unix.AT_FDCWD, path, fd); err != nil {
 				s.remove(wd)
 			}
 		}
@@ -234,21 +240,26 @@ func (s *inotify) displace(n *node) {
 	s.displaced = append(s.displaced, n)
 }
 
-// isThere returns nil if name in the directory parentFD is the directory fd, and ErrGone if
-// it is not. Where that cannot be found out, no event is sure to tell more.
-func isThere(parentFD int, name string, fd int) error {
-	var there, self unix.Stat_t
-	err := sys.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW)
+// isThere returns an error, ErrGone, unless name in the directory parentFD is the directory fd.
+// Where that cannot be found out, no event is sure to tell more. It also returns the mount whose root fd
+// is, 0 if it is none (before Linux 5.8: always).
+func isThere(parentFD int, name string, fd int) (mount uint64, err error) {
+	var there unix.Stat_t
+	var self unix.Statx_t
+	err = sys.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil {
-		err = sys.Fstat(fd, &self)
+		err = sys.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &self)
 	}
 	switch {
-	case err == unix.ENOENT, err == nil && (there.Dev != self.Dev || there.Ino != self.Ino):
-		return ErrGone
+	case err == unix.ENOENT, err == nil && (there.Dev != unix.Mkdev(self.Dev_major, self.Dev_minor) || there.Ino != self.Ino):
+		return 0, ErrGone
 	case err != nil: // guard: TestArmWhatCannotBeFound
-		return fmt.Errorf("looking for what was armed: %w", err)
+		return 0, fmt.Errorf("looking for what was armed: %w", err)
 	}
-	return nil
+	if self.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		mount = self.Mnt_id
+	}
+	return mount, nil
 }
 
 // Wrote implements Source.
@@ -264,9 +275,36 @@ func (s *inotify) Forget() {
 	s.nodes.unseen(s.remove)
 }
 
-// Remounted implements Source: it does nothing, because a watch is on a directory, even
-// if a mount covers it.
-func (s *inotify) Remounted() {}
+// Remounted implements Source: it notes what was mounted and is gone. A watch is on a directory, even
+// if a mount covers it, or it is mounted no more.
+func (s *inotify) Remounted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unmounted = nil
+	mounted := s.nodes.mounted()
+	if len(mounted) == 0 {
+		return
+	}
+	ids, err := handles.MountIDs()
+	if err != nil {
+		return // what is heard of it besides does no harm
+	}
+	for _, n := range mounted {
+		if !ids[n.mount] {
+			s.unmounted = append(s.unmounted, n)
+		}
+	}
+}
+
+// vacate takes from a place what was mounted there.
+func (s *inotify) vacate(parent *node, name string) {
+	s.unmounted = slices.DeleteFunc(s.unmounted, func(n *node) bool {
+		if n.parent == parent && n.name == name {
+			s.displace(n)
+		}
+		return n.parent == nil // also if it was dropped meanwhile
+	})
+}
 
 // Close implements Source.
 func (s *inotify) Close() error { return s.queue.close() }

@@ -85,7 +85,7 @@ func (t *inotifyTake) named(n *node, e event) {
 // directory follows an event of the directory name in n. It reports true if n itself did
 // not change by it.
 func (t *inotifyTake) directory(n *node, name string, e event) bool {
-	child := t.nodes.child[nodeKey{n, name}]
+	child := t.nodes.child[nodeKey{parent: n, name: name}]
 	switch {
 	case e.mask&attributes != 0:
 		if child != nil {
@@ -124,7 +124,7 @@ func (t *inotifyTake) movedTo(parent *node, name string, over *node, cookie uint
 		t.drop(moved)
 		return
 	}
-	t.nodes.attach(moved, parent, name)
+	t.nodes.attach(moved, nodeKey{parent: parent, name: name})
 }
 
 // dropGone drops the directories that were moved away or displaced and are nowhere else:

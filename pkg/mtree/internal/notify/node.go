@@ -6,7 +6,7 @@ import (
 )
 
 // node is a directory with a watch. Its place is its parent and its name, so renaming a
-// directory of any size changes one node. It takes about 150 bytes with both map entries;
+// directory of any size changes one node. It takes about 170 bytes with both map entries;
 // no path is kept.
 type node struct {
 	parent *node
@@ -14,16 +14,21 @@ type node struct {
 	next   *node // siblings
 	prev   *node
 	name   string
+	mount  uint64 // the mount whose root it is at that place; 0: what lies there, perhaps covered by mounts
 	wd     int32
 	scan   uint8 // the scan that armed it last
 	dead   bool  // no longer in the tree
 }
 
-// nodeKey finds a node by an event of its parent.
+// nodeKey finds a node. Where parent is shown at several places, what lies there under the name is
+// seen at one, and what is mounted over it at another. Events of parent mean what lies there, mount 0.
 type nodeKey struct {
 	parent *node
 	name   string
+	mount  uint64
 }
+
+func (n *node) key() nodeKey { return nodeKey{n.parent, n.name, n.mount} }
 
 // nodes is the tree of watched directories.
 type nodes struct {
@@ -38,8 +43,9 @@ func newNodes() nodes {
 }
 
 // attach puts n, which is nowhere, at a place.
-func (t *nodes) attach(n, parent *node, name string) {
-	n.parent, n.name = parent, name
+func (t *nodes) attach(n *node, at nodeKey) {
+	parent := at.parent
+	n.parent, n.name, n.mount = parent, at.name, at.mount
 	if parent == nil {
 		t.root = n
 		return
@@ -49,7 +55,7 @@ func (t *nodes) attach(n, parent *node, name string) {
 		n.next.prev = n
 	}
 	parent.first = n
-	t.child[nodeKey{parent, name}] = n
+	t.child[at] = n
 }
 
 // detach takes n from its place, with all below it.
@@ -58,7 +64,7 @@ func (t *nodes) detach(n *node) {
 	if parent == nil {
 		return
 	}
-	if at := (nodeKey{parent, n.name}); t.child[at] == n {
+	if at := n.key(); t.child[at] == n {
 		delete(t.child, at)
 	}
 	if n.prev != nil {
@@ -81,7 +87,7 @@ func (t *nodes) drop(n *node, forget func(wd int32)) {
 		n := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		for c := n.first; c != nil; c = c.next {
-			delete(t.child, nodeKey{n, c.name})
+			delete(t.child, c.key())
 			stack = append(stack, c)
 		}
 		n.dead, n.first, n.parent = true, nil, nil
@@ -90,6 +96,16 @@ func (t *nodes) drop(n *node, forget func(wd int32)) {
 			forget(n.wd)
 		}
 	}
+}
+
+// mounted returns what is the root of a mount at its place.
+func (t *nodes) mounted() (all []*node) {
+	for _, n := range t.byWD {
+		if n.mount != 0 && n.parent != nil {
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // unseen drops the directories that the current scan has not armed, inner ones first. A

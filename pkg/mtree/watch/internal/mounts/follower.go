@@ -179,16 +179,25 @@ func joined(a, b table) table {
 }
 
 // Everywhere returns the events, and the same events at the other places where a mount
-// shows the same directory or file.
+// shows the same directory or file. Where it shows the root, that is a border, and what happens below
+// is a change of the directory above it. That the times of a directory were set is not: each batch does
+// so, and would begin another one.
 func (f *Follower) Everywhere(events []*notify.DirEvents) []*notify.DirEvents {
 	if !f.overlapping {
 		return events
 	}
 	all := events
+	borders := f.at.others("")
 	for _, e := range events {
 		for _, path := range f.at.others(e.Path) {
 			also := *e
 			also.Path = path
+			if at := slices.IndexFunc(borders, func(b string) bool { return isWithin(path, b) }); at >= 0 { // guard: TestTheRootWithinItself
+				if !e.Dirty && len(e.Entries) == 0 { // guard: TestTheRootWithinItself
+					continue
+				}
+				also = notify.DirEvents{Path: mtree.ParentPath(borders[at]), Dirty: true}
+			}
 			all = append(all, &also)
 		}
 		for _, entry := range e.Entries { // it may be mounted by itself

@@ -31,23 +31,36 @@ func isWithin(path, outer string) bool {
 
 // others returns the other paths of the file or directory at path. Where something is mounted at or
 // above path, fanotify may mean what that covers. It is shown elsewhere still, so this counts, too.
+// inotify knows one place of each directory, and what is mounted in it by that place: so what covers
+// one of the other paths counts as well, and where that is shown.
 func (t table) others(path string) (paths []string) {
-	for own := t.mountOf(path); ; own = t.mountOf(mtree.ParentPath(own)) {
-		root := rebase(path, own, t[own].Root)
+	var covers []string
+	add := func(at, own string) {
+		root := rebase(at, own, t[own].Root)
 		for place, other := range t {
 			if place == own || other.Dev != t[own].Dev || !isWithin(root, other.Root) {
 				continue
 			}
 			there := rebase(root, other.Root, place)
-			covered := t.mountOf(there) != place
-			if !covered && there != path && !slices.Contains(paths, there) { // guard (without there != path): TestOthers
-				paths = append(paths, there)
+			if there == path || slices.Contains(paths, there) { // guard (without there == path): TestOthers
+				continue
+			}
+			paths = append(paths, there)
+			if t.mountOf(there) != place {
+				covers = append(covers, there)
 			}
 		}
+	}
+	for own := t.mountOf(path); ; own = t.mountOf(mtree.ParentPath(own)) {
+		add(path, own)
 		if own == "" { // guard (always): TestOthers
-			return paths
+			break
 		}
 	}
+	for _, there := range slices.Clone(covers) { // not of those that this adds: it would not end
+		add(there, t.mountOf(there))
+	}
+	return paths
 }
 
 // shownToo returns, in order, the other places of the directory or file at path, of those in it, and of

@@ -24,7 +24,10 @@ func TestOthers(t *testing.T) {
 	require.Empty(t, twice.others("mnt/f"), "another file system")
 
 	twice["a/d"] = machine.Mounted{Dev: "8:3", Root: "/"}
-	require.Empty(t, twice.others("b/d/f"), "covered")
+	require.Equal(t, []string{"a/d/f"}, twice.others("b/d/f"), "inotify may mean what covers it")
+	twice["far"] = machine.Mounted{Dev: "8:3", Root: "/d"}
+	require.ElementsMatch(t, []string{"a/d/d/f", "far/f"}, twice.others("b/d/d/f"), "and that is shown elsewhere, too")
+	delete(twice, "far")
 	require.Equal(t, []string{"a/f"}, twice.others("b/f"))
 
 	require.Equal(t, []string{"b/d/f"}, twice.others("a/d/f"), "by the path that it had before it was covered")

@@ -99,22 +99,23 @@ func (r *Resolver) File(id string) (dir, name string, err error) {
 	return dir, name, nil
 }
 
-// Remounted forgets everything that was found, and mounts that are gone or no longer in
-// the tree. It returns those mounts. The root's mount stays.
+// Remounted forgets everything that was found, and mounts that are gone, no longer in the
+// tree, or covered by others. It returns those mounts. The root's mount stays.
 func (r *Resolver) Remounted() (gone []Mount) {
 	r.Begin()
 	for dir, o := range r.open {
 		r.release(dir, o)
 	}
 	r.Arrived()
-	ids, err := mountIDs()
+	ids, err := MountIDs()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for fs, all := range r.mounts {
 		kept := slices.Clone(all[:0])
 		for _, m := range all {
 			path, at := readlink(m.fd)
-			if _, inside := r.below(path); err != nil || inside && at == nil && ids[m.id] || r.isRoots(m) {
+			below, inside := r.below(path)
+			if err != nil || inside && at == nil && ids[m.id] && !r.isCovered(below, m) || r.isRoots(m) { // guard (without !r.isCovered): TestMountsOneOverTheOther
 				kept = append(kept, m)
 				continue
 			}
@@ -126,6 +127,18 @@ func (r *Resolver) Remounted() (gone []Mount) {
 		}
 	}
 	return gone
+}
+
+// isCovered reports whether another mount is to be seen where m is mounted, or nothing. By a mount
+// that is covered, a directory has a path that leads elsewhere, and one by which it is in the tree
+// might not be asked. When m comes to light again, it is walked, and added anew.
+func (r *Resolver) isCovered(place string, m mounted) bool {
+	var stx unix.Statx_t
+	err := unix.Statx(r.root, path.Join(".", place), unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_MNT_ID, &stx)
+	if err != nil {
+		return err == unix.ENOENT || err == unix.ENOTDIR
+	}
+	return mountIn(&stx) != m.Mount
 }
 
 // isRoots reports whether m is the mount that the root is on.

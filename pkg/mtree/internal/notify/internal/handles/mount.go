@@ -25,11 +25,15 @@ func MountOf(fd int) (Mount, error) {
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &stx); err != nil {
 		return Mount{}, fmt.Errorf("statx: %w", err)
 	}
-	return Mount{stx.Mnt_id, unix.Mkdev(stx.Dev_major, stx.Dev_minor)}, nil
+	return mountIn(&stx), nil
 }
 
-// mountIDs returns the ids of all mounts.
-func mountIDs() (map[uint64]bool, error) {
+func mountIn(stx *unix.Statx_t) Mount {
+	return Mount{stx.Mnt_id, unix.Mkdev(stx.Dev_major, stx.Dev_minor)}
+}
+
+// MountIDs returns the ids of all mounts.
+func MountIDs() (map[uint64]bool, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
