@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -259,6 +260,36 @@ func TestFileChangesWhileSent(t *testing.T) {
 				require.NoError(t, os.WriteFile(s.path("f"), make([]byte, size), 0o644))
 			}
 		})
+	}
+}
+
+// Regression: answers to If-Match went out by sendfile(2), which hands the pages of the file
+// to the socket. A file that was rewritten in place after serve had compared it for the last
+// time, and before the client had read everything, arrived mixed: whole in length, with the
+// ETag that was asked for. It came so into copies, too.
+func TestWhatWaitsInTheSocketStaysAsItWasRead(t *testing.T) {
+	const size = 192 << 10 // less than the sockets hold
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, nil)
+	old := bytes.Repeat([]byte("a"), size)
+	for i, part := range [][]string{nil, {"Range", "bytes=0-"}, {"Range", "bytes=0-0,1-"}} {
+		require.NoError(t, os.WriteFile(s.path("f"), old, 0o644))
+		s.settle()
+		tag := s.do(http.MethodHead, "/f", nil).Header.Get("ETag")
+		sent := s.cfg.Stats.Files.Load()
+		response, _ := s.slowly("/f", append([]string{"If-Match", tag}, part...)...)
+		require.Equal(t, 200+6*min(i, 1), response.StatusCode)
+		require.Eventually(t, func() bool { return s.cfg.Stats.Files.Load() > sent }, 5*time.Second, time.Millisecond, "serve waits for the reader")
+		f, err := os.OpenFile(s.path("f"), os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt(bytes.Repeat([]byte("\x00"), size), 0)
+		require.NoError(t, errors.Join(err, f.Close()))
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.Zero(t, bytes.Count(body, []byte("\x00")), "bytes of a later version, %v", part)
+		if len(part) == 0 {
+			require.Equal(t, tag, response.Header.Get("ETag"))
+			require.Equal(t, old, body)
+		}
 	}
 }
 
