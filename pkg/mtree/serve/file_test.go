@@ -85,17 +85,36 @@ func TestFileConditions(t *testing.T) {
 	}
 }
 
-// Last-Modified of a file is never in the future, and a second that can still
-// bring another content gives no 304.
+// Last-Modified of a file is never in the future, nor a second that can still bring another
+// content.
 func TestFileDate(t *testing.T) {
 	now := mtree.Unix(1_700_000_000, 500_000_000)
 	s := publishWatched(t, serve.Config{Now: func() mtree.Stamp { return now }}, map[string]string{"a": "1"})
 	for sec, held := range map[int64]bool{1_699_999_999: false, 1_700_000_000: true, 1_900_000_000: true} {
 		require.NoError(t, os.Chtimes(s.path("a"), time.Unix(sec, 0), time.Unix(sec, 0)))
-		date := time.Unix(min(sec, 1_700_000_000), 0).UTC().Format(http.TimeFormat)
+		date := time.Unix(min(sec, 1_699_999_999), 0).UTC().Format(http.TimeFormat)
 		require.Equal(t, date, s.get("/a").Header.Get("Last-Modified"))
 		require.Equal(t, held, s.get("/a", "If-Modified-Since", date).StatusCode == 200, sec)
 	}
+}
+
+// Regression: a file that was fetched and then written again within one second had the same date
+// before and after, and who had the first content got a 304 for the second, for ever: wget -m
+// kept it, whatever its size.
+func TestTwoContentsOfOneSecond(t *testing.T) {
+	now := mtree.Unix(1_700_000_000, 500_000_000)
+	s := publishWatched(t, serve.Config{Now: func() mtree.Stamp { return now }}, map[string]string{"a": "first"})
+	require.NoError(t, os.Chtimes(s.path("a"), time.Unix(1_700_000_000, 400_000_000), time.Unix(1_700_000_000, 400_000_000)))
+	date := s.get("/a").Header.Get("Last-Modified")
+	require.NoError(t, os.WriteFile(s.path("a"), []byte("the second"), 0o644))
+	require.NoError(t, os.Chtimes(s.path("a"), time.Unix(1_700_000_000, 600_000_000), time.Unix(1_700_000_000, 600_000_000)))
+	for _, now = range []mtree.Stamp{mtree.Unix(1_700_000_000, 700_000_000), mtree.Unix(1_700_000_009, 0)} {
+		a := s.get("/a", "If-Modified-Since", date)
+		require.Equal(t, 200, a.StatusCode, now)
+		require.Equal(t, "the second", a.body)
+		date = a.Header.Get("Last-Modified")
+	}
+	require.Equal(t, 304, s.get("/a", "If-Modified-Since", date).StatusCode)
 }
 
 // Ranges: single, several, from the end; what makes no sense is ignored; none
