@@ -312,6 +312,33 @@ func TestWhatWaitsInTheSocketStaysAsItWasRead(t *testing.T) {
 	}
 }
 
+// Regression: a write(2) sets the times of its file when it begins. What was read while it was
+// under way was half of it, and was sent as the version with these times.
+func TestAWriteUnderWay(t *testing.T) {
+	const size = 96 << 20
+	s := publishWatched(t, serve.Config{}, nil)
+	require.NoError(t, os.WriteFile(s.path("f"), bytes.Repeat([]byte("a"), size), 0o644))
+	f, err := os.OpenFile(s.path("f"), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, content := range []string{"b", "c", "d"} {
+		before := s.do(http.MethodHead, "/f", nil).Header.Get("ETag")
+		text, written := bytes.Repeat([]byte(content), size), make(chan error, 1)
+		go func() {
+			_, err := f.WriteAt(text, 0)
+			written <- err
+		}()
+		tag := before
+		for tag == before {
+			tag = s.do(http.MethodHead, "/f", nil).Header.Get("ETag")
+		}
+		a := s.get("/f", "If-Match", tag, "Range", "bytes=-10")
+		require.NoError(t, <-written)
+		require.Equal(t, 206, a.StatusCode)
+		require.Equal(t, strings.Repeat(content, 10), a.body, "of the version before, with the tag of this one")
+	}
+}
+
 // rewrite changes one byte of a file and puts its time back.
 func rewrite(path string) error {
 	info, err := os.Stat(path)

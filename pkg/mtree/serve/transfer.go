@@ -61,6 +61,9 @@ func (o *transfer) copied(s negotiate.Span) error {
 	if s.Length > tailSize || o.sent > 0 {
 		extend(o.w) // else the deadline would date from the beginning of the request
 	}
+	if o.strict {
+		o.file.AwaitWrite(o.h.now())
+	}
 	for done := int64(0); done < s.Length; {
 		part := buf[:min(s.Length-done, tailSize)]
 		if done > 0 && done%pieceSize == 0 {
