@@ -71,6 +71,6 @@ func (h *Handler) policy(f render.Format) string {
 
 // lastModified returns the Last-Modified of a directory.
 func lastModified(stamp, now mtree.Stamp) string {
-	date, _ := negotiate.DirDate(stamp, now)
+	date, _ := negotiate.Date(stamp, now)
 	return negotiate.HTTPDate(date)
 }

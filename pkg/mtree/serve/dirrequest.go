@@ -104,7 +104,7 @@ func (h *Handler) unchanged(r *http.Request, q *dirRequest, stamp mtree.Stamp) b
 
 // sameDate reports whether the client's date says that it has the listing with this stamp.
 func (h *Handler) sameDate(r *http.Request, q *dirRequest, stamp mtree.Stamp) bool {
-	date, early := negotiate.DirDate(stamp, q.now)
+	date, early := negotiate.Date(stamp, q.now)
 	return !early && negotiate.SameDate(r.Header.Get("If-Modified-Since"), date) && h.isDated(q, stamp)
 }
 

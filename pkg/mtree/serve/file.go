@@ -21,9 +21,9 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	defer f.Close()
-	date, open := negotiate.FileDate(info.MTime, h.now())
+	date, early := negotiate.Date(info.MTime, h.now())
 	a := &reply{at: treePath(h.tree.Now(), t.path), from: ledTo(t, real), tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
-	switch negotiate.Precondition(r, a.tag, date, open) {
+	switch negotiate.Precondition(r, a.tag, date, early) {
 	case http.StatusPreconditionFailed:
 		// A change of which watch heard nothing, such as another hard link, moves no stamp:
 		// a listing in the cache would name this tag until the next stamp.

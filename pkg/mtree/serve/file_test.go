@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -84,17 +85,36 @@ func TestFileConditions(t *testing.T) {
 	}
 }
 
-// Last-Modified of a file is never in the future, and a second that can still
-// bring another content gives no 304.
+// Last-Modified of a file is never in the future, nor a second that can still bring another
+// content.
 func TestFileDate(t *testing.T) {
 	now := mtree.Unix(1_700_000_000, 500_000_000)
 	s := publishWatched(t, serve.Config{Now: func() mtree.Stamp { return now }}, map[string]string{"a": "1"})
 	for sec, held := range map[int64]bool{1_699_999_999: false, 1_700_000_000: true, 1_900_000_000: true} {
 		require.NoError(t, os.Chtimes(s.path("a"), time.Unix(sec, 0), time.Unix(sec, 0)))
-		date := time.Unix(min(sec, 1_700_000_000), 0).UTC().Format(http.TimeFormat)
+		date := time.Unix(min(sec, 1_699_999_999), 0).UTC().Format(http.TimeFormat)
 		require.Equal(t, date, s.get("/a").Header.Get("Last-Modified"))
 		require.Equal(t, held, s.get("/a", "If-Modified-Since", date).StatusCode == 200, sec)
 	}
+}
+
+// Regression: a file that was fetched and then written again within one second had the same date
+// before and after, and who had the first content got a 304 for the second, for ever: wget -m
+// kept it, whatever its size.
+func TestTwoContentsOfOneSecond(t *testing.T) {
+	now := mtree.Unix(1_700_000_000, 500_000_000)
+	s := publishWatched(t, serve.Config{Now: func() mtree.Stamp { return now }}, map[string]string{"a": "first"})
+	require.NoError(t, os.Chtimes(s.path("a"), time.Unix(1_700_000_000, 400_000_000), time.Unix(1_700_000_000, 400_000_000)))
+	date := s.get("/a").Header.Get("Last-Modified")
+	require.NoError(t, os.WriteFile(s.path("a"), []byte("the second"), 0o644))
+	require.NoError(t, os.Chtimes(s.path("a"), time.Unix(1_700_000_000, 600_000_000), time.Unix(1_700_000_000, 600_000_000)))
+	for _, now = range []mtree.Stamp{mtree.Unix(1_700_000_000, 700_000_000), mtree.Unix(1_700_000_009, 0)} {
+		a := s.get("/a", "If-Modified-Since", date)
+		require.Equal(t, 200, a.StatusCode, now)
+		require.Equal(t, "the second", a.body)
+		date = a.Header.Get("Last-Modified")
+	}
+	require.Equal(t, 304, s.get("/a", "If-Modified-Since", date).StatusCode)
 }
 
 // Ranges: single, several, from the end; what makes no sense is ignored; none
@@ -259,6 +279,63 @@ func TestFileChangesWhileSent(t *testing.T) {
 				require.NoError(t, os.WriteFile(s.path("f"), make([]byte, size), 0o644))
 			}
 		})
+	}
+}
+
+// Regression: answers to If-Match went out by sendfile(2), which hands the pages of the file
+// to the socket. A file that was rewritten in place after serve had compared it for the last
+// time, and before the client had read everything, arrived mixed: whole in length, with the
+// ETag that was asked for. It came so into copies, too.
+func TestWhatWaitsInTheSocketStaysAsItWasRead(t *testing.T) {
+	const size = 192 << 10 // less than the sockets hold
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, nil)
+	old := bytes.Repeat([]byte("a"), size)
+	for i, part := range [][]string{nil, {"Range", "bytes=0-"}, {"Range", "bytes=0-0,1-"}} {
+		require.NoError(t, os.WriteFile(s.path("f"), old, 0o644))
+		s.settle()
+		tag := s.do(http.MethodHead, "/f", nil).Header.Get("ETag")
+		sent := s.cfg.Stats.Files.Load()
+		response, _ := s.slowly("/f", append([]string{"If-Match", tag}, part...)...)
+		require.Equal(t, 200+6*min(i, 1), response.StatusCode)
+		require.Eventually(t, func() bool { return s.cfg.Stats.Files.Load() > sent }, 5*time.Second, time.Millisecond, "serve waits for the reader")
+		f, err := os.OpenFile(s.path("f"), os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt(bytes.Repeat([]byte("\x00"), size), 0)
+		require.NoError(t, errors.Join(err, f.Close()))
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.Zero(t, bytes.Count(body, []byte("\x00")), "bytes of a later version, %v", part)
+		if len(part) == 0 {
+			require.Equal(t, tag, response.Header.Get("ETag"))
+			require.Equal(t, old, body)
+		}
+	}
+}
+
+// Regression: a write(2) sets the times of its file when it begins. What was read while it was
+// under way was half of it, and was sent as the version with these times.
+func TestAWriteUnderWay(t *testing.T) {
+	const size = 96 << 20
+	s := publishWatched(t, serve.Config{}, nil)
+	require.NoError(t, os.WriteFile(s.path("f"), bytes.Repeat([]byte("a"), size), 0o644))
+	f, err := os.OpenFile(s.path("f"), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, content := range []string{"b", "c", "d"} {
+		before := s.do(http.MethodHead, "/f", nil).Header.Get("ETag")
+		text, written := bytes.Repeat([]byte(content), size), make(chan error, 1)
+		go func() {
+			_, err := f.WriteAt(text, 0)
+			written <- err
+		}()
+		tag := before
+		for tag == before {
+			tag = s.do(http.MethodHead, "/f", nil).Header.Get("ETag")
+		}
+		a := s.get("/f", "If-Match", tag, "Range", "bytes=-10")
+		require.NoError(t, <-written)
+		require.Equal(t, 206, a.StatusCode)
+		require.Equal(t, strings.Repeat(content, 10), a.body, "of the version before, with the tag of this one")
 	}
 }
 

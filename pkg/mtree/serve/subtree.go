@@ -149,6 +149,7 @@ func (p *packing) file(path string) error {
 // because its header was sent already.
 func (p *packing) open(path string, f *disk.Regular) (err error) {
 	p.body = p.h.appendMember(p.body, path, mtree.File, &f.Info, "")
+	f.AwaitWrite(p.h.now())
 	for at := int64(0); at < f.Size; {
 		n := int(min(sinkPiece, f.Size-at))
 		start := len(p.body)

@@ -116,6 +116,7 @@ func (h *Handler) sumOpen(ctx context.Context, w http.ResponseWriter, f *disk.Re
 	hash := sha256.New()
 	buf := hashBuffers.Get().(*[hashBuffer]byte)
 	defer hashBuffers.Put(buf)
+	f.AwaitWrite(h.now())
 	for at := int64(0); at < f.Size; {
 		piece := buf[:min(int64(len(buf)), f.Size-at)]
 		if _, err := f.ReadAt(piece, at); err != nil {

@@ -81,6 +81,7 @@ func (h *Handler) packOpen(dst []byte, path string, f *disk.Regular) ([]byte, er
 	grown := h.appendMember(dst, path, mtree.File, &f.Info, "")
 	start := len(grown)
 	grown = slices.Grow(grown, int(f.Size)+wire.TarBlock)[:start+int(f.Size)]
+	f.AwaitWrite(h.now())
 	if _, err := f.ReadAt(grown[start:], 0); err != nil {
 		return dst, errors.Join(errChanged, err)
 	}

@@ -23,25 +23,33 @@ type transfer struct {
 }
 
 const (
-	// The last tailSize bytes of a strict answer are sent only after the file was compared
-	// once more. Shorter answers are sent from memory as a whole.
+	// Strict answers, and others up to this size, are sent from memory in pieces of
+	// tailSize bytes. The last piece of a strict answer is sent only after the file was
+	// compared once more.
 	tailSize = 64 << 10
-	// pieceSize is how many bytes are handed to sendfile(2) under one deadline: a client
-	// may read as slowly as 17 KiB/s.
+	// pieceSize is how many bytes are sent under one deadline: a client may read as slowly
+	// as 17 KiB/s.
 	pieceSize = 1 << 20
 )
 
 var tailBuffers = sync.Pool{New: func() any { return new([tailSize]byte) }}
 
-// send sends one span of the file, by sendfile(2) except for its tail. In a strict answer
-// the tail is sent only if the file is unchanged after it was read.
+// send sends one span of the file: by sendfile(2) if it is long and the client did not ask
+// for one version, else from memory.
 func (o *transfer) send(s negotiate.Span) error {
-	tail := min(s.Length, tailSize)
-	if !o.strict && s.Length > tailSize {
-		tail = 0
+	if s.Length > tailSize && !o.strict {
+		return o.stream(s)
 	}
-	if err := o.stream(negotiate.Span{Start: s.Start, Length: s.Length - tail}); err != nil || tail == 0 {
-		return err
+	return o.copied(s)
+}
+
+// copied sends a span from memory. In a strict answer the last bytes are sent only if the
+// file is unchanged after they were read. Strict answers never use sendfile(2): it hands the
+// pages of the file themselves to the socket, and what is written into them before the client
+// has read them goes to the client, long after the file was compared.
+func (o *transfer) copied(s negotiate.Span) error {
+	if s.Length == 0 {
+		return nil
 	}
 	give, err := o.keep()
 	if err != nil {
@@ -50,24 +58,37 @@ func (o *transfer) send(s negotiate.Span) error {
 	defer give()
 	buf := tailBuffers.Get().(*[tailSize]byte)
 	defer tailBuffers.Put(buf)
-	if n, err := o.file.ReadAt(buf[:tail], s.Start+s.Length-tail); int64(n) < tail {
-		return errors.Join(errChanged, err)
+	if s.Length > tailSize || o.sent > 0 {
+		extend(o.w) // else the deadline would date from the beginning of the request
 	}
 	if o.strict {
-		if err := unchanged(o.file); err != nil {
+		o.file.AwaitWrite(o.h.now())
+	}
+	for done := int64(0); done < s.Length; {
+		part := buf[:min(s.Length-done, tailSize)]
+		if done > 0 && done%pieceSize == 0 {
+			extend(o.w)
+		}
+		if n, err := o.file.ReadAt(part, s.Start+done); n < len(part) {
+			return errors.Join(errChanged, err)
+		}
+		done += int64(len(part))
+		if o.strict && done == s.Length {
+			if err := unchanged(o.file); err != nil {
+				return err
+			}
+		}
+		n, err := o.w.Write(part)
+		o.sent += int64(n)
+		if err != nil {
 			return err
 		}
 	}
-	if tail < s.Length || o.sent > 0 {
-		extend(o.w) // else the deadline would date from the beginning of the request
-	}
-	n, err := o.w.Write(buf[:tail])
-	o.sent += int64(n)
-	return err
+	return nil
 }
 
-// keep counts the tail of one answer among the buffers in use. Only those beyond
-// freeTails take room, because nearly all are given back at once.
+// keep counts the buffer of one answer among those in use. Only those beyond freeTails
+// take room, because nearly all are given back at once.
 func (o *transfer) keep() (give func(), err error) {
 	h := o.h
 	done := func() { h.tails.Add(-1) }
@@ -82,15 +103,12 @@ func (o *transfer) keep() (give func(), err error) {
 	return func() { one.Give(); done() }, nil
 }
 
-// freeTails is how many tails of files may be in use without taking room.
+// freeTails is how many buffers for files may be in use without taking room.
 const freeTails = 256
 
 // stream sends a span straight from the file: net/http uses sendfile(2) for a copy from a
 // LimitedReader over a file.
 func (o *transfer) stream(s negotiate.Span) error {
-	if s.Length == 0 {
-		return nil
-	}
 	file := o.file.File()
 	if _, err := file.Seek(s.Start, io.SeekStart); err != nil {
 		return err

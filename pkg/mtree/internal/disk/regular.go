@@ -4,7 +4,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/sys"
 )
 
@@ -43,6 +47,9 @@ func (r *Regular) Stat() (Info, error) {
 	return info, nil
 }
 
+// AwaitWrite does what the function AwaitWrite does.
+func (r *Regular) AwaitWrite(now mtree.Stamp) { AwaitWrite(r.fd, &r.Info, now) }
+
 // File returns the file as an os.File, for sendfile(2). It is closed with r.
 func (r *Regular) File() *os.File {
 	if r.file == nil {
@@ -57,4 +64,24 @@ func (r *Regular) Close() error {
 		return r.file.Close()
 	}
 	return sys.Close(r.fd)
+}
+
+// longWrite is how long one write(2) may take.
+const longWrite = 10 * time.Second
+
+// AwaitWrite waits for the end of a write(2) that may be under way in the regular file open at fd
+// when info was read of it. Such a write has set the times of the file when it began, so what is
+// read meanwhile is half of it, and has its times already. Call it before anything is read:
+// it sets the offset to 0. A write that begins later gives the file another ctime.
+//
+// The kernel has no call for this. But ext4, btrfs and tmpfs let nobody look for data while
+// somebody writes, and xfs lets nobody read. Elsewhere, as on network file systems, it waits for
+// nothing. Cost: nothing, or of a file that changed in the last seconds two lseek and a pread.
+func AwaitWrite(fd int, info *Info, now mtree.Stamp) {
+	if info.CTime.Add(longWrite).Before(now) {
+		return
+	}
+	_, _ = sys.Seek(fd, 0, unix.SEEK_DATA)
+	_, _ = sys.Seek(fd, 0, unix.SEEK_SET)
+	_, _ = sys.Pread(fd, make([]byte, 1), 0)
 }

@@ -8,25 +8,16 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// DirDate returns the Last-Modified of a directory in Unix seconds, and whether that is
-// earlier than its stamp: it never names a second that may not be over. A later stamp of
-// that second may still come.
-func DirDate(mtime, now mtree.Stamp) (sec int64, early bool) {
+// Date returns the Last-Modified of a directory with this stamp, or of a file with this mtime, in
+// Unix seconds, and whether that is earlier: it never names a second that may not be over. A
+// later stamp, or later contents, of that second may still come.
+func Date(mtime, now mtree.Stamp) (sec int64, early bool) {
 	sec, _ = mtime.Unix()
 	last, _ := now.Add(-wire.ClockLag).Unix()
 	if sec > last-1 {
 		return last - 1, true
 	}
 	return sec, false
-}
-
-// FileDate returns the Last-Modified of a file in Unix seconds, and whether later
-// contents may still get the same date.
-func FileDate(mtime, now mtree.Stamp) (sec int64, open bool) {
-	sec, _ = mtime.Unix()
-	today, _ := now.Unix()
-	settled, _ := now.Add(-wire.ClockLag).Unix()
-	return min(sec, today), sec >= settled
 }
 
 // HTTPDate formats Unix seconds for a header. Dates before 1970 and after 9999, which

@@ -89,19 +89,14 @@ func TestAnyTag(t *testing.T) {
 	})
 }
 
-// No date proves more than it can: a directory's never names a second that can still
+// No date proves more than it can: none names a second that can still
 // change, and a date that clients misread is none.
 func TestDates(t *testing.T) {
 	now := mtree.Unix(1000, 10_000_000)
 	for stamp, want := range map[int64]int64{900: 900, 998: 998, 999: 998, 1000: 998, 2000: 998} {
-		date, early := negotiate.DirDate(mtree.Unix(stamp, 5), now)
+		date, early := negotiate.Date(mtree.Unix(stamp, 5), now)
 		require.Equal(t, want, date, stamp)
 		require.Equal(t, stamp != want, early, stamp)
-	}
-	for stamp, want := range map[int64]int64{900: 900, 999: 999, 1000: 1000, 2000: 1000} {
-		date, open := negotiate.FileDate(mtree.Unix(stamp, 5), now)
-		require.Equal(t, want, date, stamp)
-		require.Equal(t, stamp >= 999, open, stamp)
 	}
 	require.Empty(t, negotiate.HTTPDate(-1))
 	require.Empty(t, negotiate.HTTPDate(253402300800))

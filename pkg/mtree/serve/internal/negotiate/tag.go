@@ -53,8 +53,8 @@ func Field(r *http.Request, key string) string {
 
 // Precondition evaluates the conditions of a request for a file with this strong tag and
 // date, in the order of RFC 9110, 13.2.2. It returns the status that ends the request, or
-// 0. open says that later contents may get the same date, see FileDate.
-func Precondition(r *http.Request, tag string, date int64, open bool) int {
+// 0. early says that the date is held back, see Date.
+func Precondition(r *http.Request, tag string, date int64, early bool) int {
 	if tags := Field(r, "If-Match"); tags != "" {
 		if !strongMatch(tags, tag) {
 			return http.StatusPreconditionFailed
@@ -68,7 +68,7 @@ func Precondition(r *http.Request, tag string, date int64, open bool) int {
 		if NoneMatch(tags, tag[1:len(tag)-1]) {
 			return http.StatusNotModified
 		}
-	} else if !open && SameDate(r.Header.Get("If-Modified-Since"), date) {
+	} else if !early && SameDate(r.Header.Get("If-Modified-Since"), date) {
 		return http.StatusNotModified
 	}
 	return 0

@@ -53,6 +53,44 @@ func TestAFileThatShrinksIsKeptAsRead(t *testing.T) {
 	require.Equal(t, left, got[tries-1])
 }
 
+// Regression: a write(2) sets the times of its file when it begins. What was read while it was
+// under way was half of it, and was taken for the version with these times.
+func TestAWriteUnderWay(t *testing.T) {
+	const size = 96 << 20
+	path := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(path, "f"), []byte(strings.Repeat("a", size)), 0o644))
+	src, err := Open(Config{Path: path})
+	require.NoError(t, err)
+	defer src.Close()
+	f, err := os.OpenFile(filepath.Join(path, "f"), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, content := range []string{"b", "c", "d"} {
+		before, err := src.Dir().Stat("f")
+		require.NoError(t, err)
+		text, written := []byte(strings.Repeat(content, size)), make(chan error, 1)
+		go func() {
+			_, err := f.WriteAt(text, 0)
+			written <- err
+		}()
+		info := before
+		for info.CTime == before.CTime {
+			info, err = src.Dir().Stat("f")
+			require.NoError(t, err)
+		}
+		e, end := lister.EntryOf("f", info), make([]byte, 10)
+		for _, f := range src.Fetch(t.Context(), []source.Wanted{{Entry: &e, Path: "f"}}) {
+			require.NoError(t, f.Err)
+			_, err := f.Body.(*steadyFile).ReadAt(end, size-10)
+			require.NoError(t, err)
+			_, err = io.Copy(io.Discard, f.Body)
+			require.NoError(t, err)
+		}
+		require.NoError(t, <-written)
+		require.Equal(t, strings.Repeat(content, 10), string(end))
+	}
+}
+
 // Summing a file that takes hours ends when the program is to end.
 func TestSummingEndsWithItsContext(t *testing.T) {
 	path := t.TempDir()

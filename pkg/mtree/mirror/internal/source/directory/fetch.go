@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -46,6 +47,8 @@ func (s *Source) openFile(ctx context.Context, last *lastDir, w *source.Wanted, 
 	body := &steadyFile{File: f, ctx: ctx, got: got, loose: demand == source.AsIs}
 	if body.loose {
 		got.Size = -1 // it may shrink while it is read
+	} else {
+		disk.AwaitWrite(int(f.Fd()), &info, mtree.FromTime(time.Now()))
 	}
 	return source.Opened{File: source.File{Got: got, Body: body}, Failed: &body.failed, Close: body.close}, nil
 }

@@ -61,7 +61,7 @@ func untagged(resp *http.Response, w *source.Wanted, body *wholeBody) (mtree.Ent
 	got := *w.Entry
 	got.Has &^= mtree.HasCTime
 	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
-	if !mayBeFile(w, resp.ContentLength, modified) {
+	if !mayBeFile(w, resp.ContentLength, modified) && !(isHeldBack(resp, w, modified) && mayBeFile(w, resp.ContentLength, listedDate(w))) {
 		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file, %d bytes", resp.Request.URL.Redacted(), resp.ContentLength)
 	}
 	b, approx := w.Approx.Of(w.Name)
@@ -115,6 +115,20 @@ func mayBeFile(w *source.Wanted, size int64, date time.Time) bool {
 		return (size < 0 || size == w.Size) && (date.IsZero() && w.Has&mtree.HasCTime == 0 || date.Unix() == listed)
 	}
 	return !date.IsZero() || b.High < 0 || size < 0 || size >= b.Low && size <= b.High
+}
+
+// isHeldBack reports whether the date of a file is the one that serve sends while the second of its
+// mtime may not be over: that of a second or two before the answer.
+func isHeldBack(resp *http.Response, w *source.Wanted, date time.Time) bool {
+	sent, err := http.ParseTime(resp.Header.Get("Date"))
+	before := sent.Unix() - date.Unix()
+	return err == nil && isServe(resp) && date.Before(listedDate(w)) && (before == 1 || before == 2)
+}
+
+// listedDate is the mtime of the listed file in whole seconds.
+func listedDate(w *source.Wanted) time.Time {
+	sec, _ := w.MTime.Unix()
+	return time.Unix(sec, 0)
 }
 
 // tagged returns the entry of the file that an ETag of serve names. What the ETag does
