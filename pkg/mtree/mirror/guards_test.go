@@ -14,11 +14,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/serve"
 )
@@ -104,6 +107,35 @@ func TestAReleaseWithoutAMirrorInTheEnd(t *testing.T) {
 	require.NoError(t, <-released)
 	require.NoDirExists(t, b.path("a"))
 	require.NoFileExists(t, b.path(".tidemark/release"))
+}
+
+// Whether a mirror keeps the copy could not be found out, since its disk failed, and the release
+// waited for ever.
+func TestAReleaseOnADiskThatFails(t *testing.T) {
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/copy", 0o755))
+	config := Config{Dest: "/copy", Out: io.Discard, restartGrace: time.Millisecond}.withDefaults()
+	r, err := replica.Open(config.replicaOptions())
+	require.NoError(t, err)
+	t.Cleanup(r.Close)
+	tree := state.Tree{ID: state.NewTreeID(), Role: state.Copy}
+	tree.Bind(r.Self)
+	require.NoError(t, r.SetTree(tree))
+	require.NoError(t, r.SetHeld(&replica.HeldList{Entries: []replica.Deletion{{Path: "f", Kind: mtree.File, Entries: 1, Why: "a reason"}}}))
+	given := false
+	k.Fail = func(call string) error {
+		given = given || call == "write .release.new"
+		if given && call == "open lock" {
+			return unix.EIO
+		}
+		return nil
+	}
+	err = Release(t.Context(), config)
+	require.True(t, given)
+	require.Equal(t, exit.Local, exit.Of(err))
+	require.ErrorIs(t, err, unix.EIO)
+	_, err = k.Shell.Read("/copy/.tidemark/release")
+	require.ErrorIs(t, err, unix.ENOENT, "nobody waits for it")
 }
 
 func TestMaxDeleteAsANumber(t *testing.T) {

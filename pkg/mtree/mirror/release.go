@@ -57,10 +57,15 @@ func leaveRelease(ctx context.Context, c *Config, l *replica.Look, held *replica
 		} else if taken {
 			break
 		}
-		if kept, err := l.IsKept(); err != nil || kept {
+		kept, err := l.IsKept()
+		switch {
+		case kept:
 			alive = time.Now()
-		} else if time.Since(alive) > c.restartGrace { // guard (always): TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain
-			// The mirror ended before it took the list.
+		case time.Since(alive) <= c.restartGrace: // guard: TestAReleaseLeavesTheLockToAMirrorThatIsStartedAgain
+		case err != nil: // guard: TestAReleaseOnADiskThatFails
+			_ = l.Withdraw()
+			return exit.With(exit.Local, fmt.Errorf("whether a mirror keeps the copy: %w", err), "")
+		default: // the mirror ended before it took the list
 			if err := l.Withdraw(); err != nil {
 				return exit.With(exit.Local, err, "")
 			}

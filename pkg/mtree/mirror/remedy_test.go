@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -79,6 +80,10 @@ func TestRemediesOfASource(t *testing.T) {
 	require.NoError(t, nobody.Close())
 	s, _ := overHTTP(t, "a = x")
 	ours := serveTree(t, s.root)
+	moved, _ := overHTTP(t, "a = x")
+	away := serveTree(t, moved.root)
+	require.NoError(t, os.Rename(moved.root, moved.root+".away"))
+	require.NoError(t, os.Mkdir(moved.root, 0o755))
 
 	trust := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
 	trust.RootCAs.AddCert(secure.Certificate())
@@ -101,6 +106,7 @@ func TestRemediesOfASource(t *testing.T) {
 		{source: plain.URL + "/status/407", says: "a proxy on the way wants a login"},
 		{source: plain.URL + "/status/404", says: "check the path in SOURCE"},
 		{source: ours.URL + "/nothing", says: "serve runs there and has no such directory"},
+		{source: away.URL, says: "is a disk not mounted?"},
 		{source: plain.URL + "/status/502", says: "a proxy there does not reach serve"},
 		{source: plain.URL + "/moved", says: `to "https://login.example.org/": redirects are not followed`},
 		{source: plain.URL + "/login", says: "a login page"},

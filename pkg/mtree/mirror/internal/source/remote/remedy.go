@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // Remedy says what a user can do about a source that gives no listing.
@@ -25,6 +26,8 @@ func Remedy(err error) string {
 		return status.remedy()
 	case errors.Is(err, mtree.ErrListing):
 		return "it is no listing: a login page, a proxy's, or is SOURCE not the URL of a directory?"
+	case errors.Is(err, source.ErrOtherDirectory):
+		return "none: the next pass reads what is there now"
 	case errors.As(err, &file): // guard: TestRemedyForADirectory
 		return "SOURCE is a directory that mirror must be able to enter and read: chmod it and those above, or run mirror as another user"
 	case errors.As(err, &name) && name.IsNotFound:
@@ -84,6 +87,9 @@ func (e *StatusError) remedy() string {
 		}
 		return "is this the URL of a served directory? check the path in SOURCE"
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		if e.byServe {
+			return "serve has too much to do, or another directory is at its root (is a disk not mounted?): its log tells"
+		}
 		return "a proxy there does not reach serve, or serve has too much to do"
 	}
 	return "is serve running there, and is this its URL?"
