@@ -23,14 +23,15 @@ type timeless struct {
 	refer   map[string]int       // statuses, by method and path
 	instead string               // Content-Location of a file that is not there; "": 404
 	page    bool                 // 200 for what is not there
-	mu      sync.Mutex
-	asked   []string // methods and paths
+	asked   []string             // methods and paths
+
+	mu sync.Mutex // guards all that
 }
 
 func (s *timeless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
+	s.mu.Lock() // mirror gives up questions whose answers are still under way
+	defer s.mu.Unlock()
 	s.asked = append(s.asked, r.Method+" "+r.URL.Path)
-	s.mu.Unlock()
 	if status := s.refer[r.Method+" "+r.URL.Path]; status != 0 && !s.page {
 		w.WriteHeader(status)
 		return
@@ -100,11 +101,13 @@ func TestWhatIsNotListedAndNotGone(t *testing.T) {
 			s, b := startTimeless(t, "a b c d/")
 			require.NoError(t, b.once())
 			require.FileExists(t, b.path("d/inner"))
+			s.mu.Lock()
 			s.names = "a c new"
 			s.files["new"] = time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
 			delete(s.files, "b")
 			s.refer["HEAD /d/"], s.refer["GET /d/"] = cmp.Or(c.head, http.StatusNotFound), c.get
 			s.instead, s.page = c.instead, c.page
+			s.mu.Unlock()
 			err := b.once()
 			require.FileExists(t, b.path("new"), "what is listed arrives")
 			if c.gone {
@@ -122,10 +125,12 @@ func TestWhatIsNotListedAndNotGone(t *testing.T) {
 			require.NotContains(t, b.out.String(), `delete "`)
 			b.config.DryRun = false
 
+			s.mu.Lock()
 			s.names = "a c new d/"
 			delete(s.refer, "HEAD /d/")
 			delete(s.refer, "GET /d/")
 			s.instead = ""
+			s.mu.Unlock()
 			require.NoError(t, b.once())
 			require.FileExists(t, b.path("d/inner"))
 			require.NoFileExists(t, b.path("b"))
