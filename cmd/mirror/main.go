@@ -18,7 +18,7 @@ func main() {
 		Name:    "mirror",
 		Args:    []string{"SOURCE", "DEST"},
 		Short:   "keep DEST equal to SOURCE",
-		Long:    "Mirror makes the contents of SOURCE the contents of DEST and keeps them so.\nSOURCE is http(s)://host[:port]/dir/ or a local directory. What is not in\nSOURCE is deleted from DEST, behind guards.",
+		Long:    "Mirror makes the contents of SOURCE the contents of DEST and keeps them so.\nSOURCE is http(s)://host[:port]/dir/, unix:/PATH[:/dir/] or a local directory. What is not in\nSOURCE is deleted from DEST, behind guards.",
 		Example: "  tidemark-mirror http://host:8077/ /srv/copy\n  tidemark-mirror --once --dry-run http://host:8077/ /srv/copy\n  tidemark-mirror --status /srv/copy",
 		Flags:   o.define,
 		Alone: func(given int) bool {
@@ -46,7 +46,10 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if o.FullInterval == 0 {
 		o.FullInterval = -1
 	}
-	if o.TLS, o.Token, err = o.client.Load(env.Log); err != nil {
+	if o.Header, err = o.client.Header(); err != nil {
+		return err
+	}
+	if o.TLS, o.Authorization, err = o.client.Load(env.Log, o.Source); err != nil {
 		return err
 	}
 	o.Credentials = o.client.Now

@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
+	"regexp"
+	"slices"
+	"strings"
 
 	"tidemark/pkg/mtree/exit"
 )
@@ -17,18 +21,26 @@ type Client struct {
 	CA        string // file of CAs to trust instead of the system's
 	Cert, Key string // files; both or none
 	TokenFile string
+	Netrc     bool     // login and password of the server's host are in ~/.netrc, or the file that NETRC names
+	Headers   []string // "NAME: VALUE"
 
-	config *kept[*tls.Config] // nil: no option was given
-	token  *kept[string]      // nil: no token is sent
+	config        *kept[*tls.Config] // nil: no option was given
+	authorization *kept[string]      // nil: none is sent
 }
 
-// Load reads the files. The TLS configuration is nil if no option asks for one. Errors
-// carry exit.Usage.
-func (c *Client) Load(log *slog.Logger) (config *tls.Config, token string, err error) {
-	if c.TokenFile != "" {
-		if c.token, err = keep(log, c.readToken, c.TokenFile); err != nil {
-			return nil, "", err
-		}
+// Load reads the files, for requests to source. The TLS configuration is nil if no option asks for one.
+// Errors carry exit.Usage.
+func (c *Client) Load(log *slog.Logger, source string) (config *tls.Config, authorization string, err error) {
+	switch {
+	case c.TokenFile != "" && c.Netrc:
+		return nil, "", exit.With(exit.Usage, errors.New("--token-file and --netrc both say who asks"), "give one of them")
+	case c.TokenFile != "":
+		c.authorization, err = keep(log, c.readToken, c.TokenFile)
+	case c.Netrc:
+		c.authorization, err = keepLogin(log, source)
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		return nil, "", exit.With(exit.Usage, errors.New("--cert and --key go together"), "give both")
@@ -38,21 +50,52 @@ func (c *Client) Load(log *slog.Logger) (config *tls.Config, token string, err e
 			return nil, "", err
 		}
 	}
-	config, token = c.Now()
-	return config, token, nil
+	config, authorization = c.Now()
+	return config, authorization, nil
 }
 
 // Now returns what the files hold now, or what they held when they could be used last.
 // The configuration is another pointer only after a change. Several goroutines may call
 // it at once.
-func (c *Client) Now() (config *tls.Config, token string) {
+func (c *Client) Now() (config *tls.Config, authorization string) {
 	if c.config != nil {
 		config = c.config.get()
 	}
-	if c.token != nil {
-		token = c.token.get()
+	if c.authorization != nil {
+		authorization = c.authorization.get()
 	}
-	return config, token
+	return config, authorization
+}
+
+// Header returns Headers as they are sent. Errors carry exit.Usage.
+func (c *Client) Header() (http.Header, error) {
+	h := http.Header{}
+	for _, line := range c.Headers {
+		name, value, ok := strings.Cut(line, ":")
+		name, value = http.CanonicalHeaderKey(name), strings.TrimSpace(value)
+		switch { // a value may be secret, and is not shown
+		case !ok || !headerName.MatchString(name) || headerControl.MatchString(value):
+			return nil, exit.With(exit.Usage, errors.New("--header: no line of an HTTP header"), "want NAME:VALUE")
+		case slices.Contains(ownHeaders, name) || strings.HasPrefix(name, "If-"):
+			return nil, exit.With(exit.Usage, fmt.Errorf("--header %s: mirror sets it itself", name), "leave it out")
+		case name == "Authorization" && (c.TokenFile != "" || c.Netrc):
+			return nil, exit.With(exit.Usage, errors.New("--header Authorization beside --token-file or --netrc"), "give one of them")
+		}
+		h.Add(name, value)
+	}
+	return h, nil
+}
+
+// What the name of a header consists of, and what no value has (RFC 9110, 5.1 and 5.5).
+var (
+	headerName    = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
+	headerControl = regexp.MustCompile(`[\x00-\x08\x0a-\x1f\x7f]`)
+)
+
+// ownHeaders are those without which an answer would be another one than was asked for.
+var ownHeaders = []string{
+	"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Range", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade",
 }
 
 // readToken reads the first token of the file.
@@ -61,7 +104,7 @@ func (c *Client) readToken() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return tokens[0], nil
+	return "Bearer " + tokens[0], nil
 }
 
 // readTLS reads CAs, certificate and key.

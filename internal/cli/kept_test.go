@@ -158,9 +158,9 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 		rewrite(t, dir+"/token", "first\n", time.Now())
 		c := Client{CA: dir + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem", TokenFile: dir + "/token"}
 		var log bytes.Buffer
-		before, token, err := c.Load(slog.New(slog.NewTextHandler(&log, nil)))
+		before, token, err := c.Load(slog.New(slog.NewTextHandler(&log, nil)), "")
 		require.NoError(t, err)
-		require.Equal(t, "first", token)
+		require.Equal(t, "Bearer first", token)
 		advance(lookEvery)
 		same, _ := c.Now()
 		require.Same(t, before, same)
@@ -169,7 +169,7 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 		serial := certificate(t, dir)
 		advance(lookEvery)
 		after, token := c.Now()
-		require.Equal(t, "second", token)
+		require.Equal(t, "Bearer second", token)
 		require.NotSame(t, before, after)
 		require.Equal(t, serial, after.Certificates[0].Leaf.SerialNumber)
 
@@ -179,7 +179,7 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 			advance(lookEvery)
 			kept, token := c.Now()
 			require.Same(t, after, kept)
-			require.Equal(t, "second", token)
+			require.Equal(t, "Bearer second", token)
 		}
 		require.Equal(t, 2, strings.Count(log.String(), "WARN"), "each said once")
 	})
@@ -231,7 +231,7 @@ func TestClientCAsAreReadAnew(t *testing.T) {
 	}, http.HandlerFunc(hello))
 	client := func(dir string) func() error {
 		c := Client{CA: server + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem"}
-		config, _, err := c.Load(slog.New(slog.DiscardHandler))
+		config, _, err := c.Load(slog.New(slog.DiscardHandler), "")
 		require.NoError(t, err)
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 		transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}

@@ -159,7 +159,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	require.True(t, strings.HasPrefix(address, "https://"), address)
 
 	get := func(c Client) (*http.Response, error) {
-		config, _, err := c.Load(slog.New(slog.DiscardHandler))
+		config, _, err := c.Load(slog.New(slog.DiscardHandler), "")
 		require.NoError(t, err)
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
 		response, err := client.Get(address)
@@ -181,7 +181,7 @@ func TestTLSOptionsGoTogether(t *testing.T) {
 		_, _, err := w.tls(nil)
 		require.Equal(t, exit.Usage, exit.Of(err), "%+v", w)
 	}
-	_, _, err := (&Client{Cert: "c"}).Load(nil)
+	_, _, err := (&Client{Cert: "c"}).Load(nil, "")
 	require.Equal(t, exit.Usage, exit.Of(err))
 }
 

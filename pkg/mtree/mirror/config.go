@@ -7,8 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -23,7 +23,7 @@ import (
 // Config says what is copied, where to, and how. Source and Dest are needed. The zero value
 // of every other field stands for its default.
 type Config struct {
-	Source   string // http(s)://host[:port]/dir/ or a local directory
+	Source   string // http(s)://host[:port]/dir/, unix:/PATH[:/dir/] or a local directory
 	Dest     string // the copy; made if it is missing
 	StateDir string // where mirror keeps its state; "": in Dest/.tidemark
 
@@ -51,11 +51,12 @@ type Config struct {
 	FullInterval time.Duration // a full walk at least this often, give or take an eighth; 0: 7 days, below 0: never
 	Exec         string        // command for sh -c after each pass that changed something; "": none
 
-	TLS       *tls.Config // for https; nil: the system's
-	Token     string      // sent as bearer token
-	UserAgent string      // "": tidemark-mirror
+	TLS           *tls.Config // for https; nil: the system's
+	Authorization string      // sent as the header of that name, as "Bearer TOKEN"; "": none
+	Header        http.Header // sent with each request; may be nil
+	UserAgent     string      // "": tidemark-mirror
 
-	// Credentials returns the TLS and Token to use from now on; a TLS that has not changed
+	// Credentials returns the TLS and Authorization to use from now on; a TLS that has not changed
 	// is the same pointer. It is called before each request, and once a second between
 	// requests, by several goroutines at once. nil: those above stay.
 	Credentials func() (*tls.Config, string)
@@ -100,9 +101,6 @@ const (
 	defaultFull        = 7 * 24 * time.Hour
 )
 
-// hasScheme reports whether a source is meant as a URL.
-func hasScheme(source string) bool { return strings.Contains(source, "://") }
-
 // restartGrace is how long a release waits for a mirror that has ended to be started again. If it took
 // the lock at once, that mirror would be refused, and systemd would not start it any more. A mirror takes
 // the list in its first pass.
@@ -110,7 +108,7 @@ const restartGrace = 10 * time.Second
 
 // withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {
-	if !hasScheme(c.Source) && c.Source != "" {
+	if !remote.IsURL(c.Source) && c.Source != "" {
 		if path, err := filepath.Abs(c.Source); err == nil {
 			c.Source = path // the copy records it, for processes with other working directories
 		}

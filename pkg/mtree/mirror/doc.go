@@ -8,7 +8,7 @@
 // content, never a part; a directory carries the source's stamp only when everything
 // below it is there and on disk; if nothing changed, a look costs one request and no disk
 // write; what cannot be read is never taken for empty, and a doubtful deletion is held;
-// nothing outside the destination is written, and no other address gets a request.
+// nothing outside the destination is written, and no other server gets a request.
 //
 // The packages below it, of which each uses only those further down:
 //

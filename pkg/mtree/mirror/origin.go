@@ -29,7 +29,7 @@ func openSource(c *Config) (origin, error) {
 		return c.open(c)
 	case c.Source == "":
 		return nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
-	case hasScheme(c.Source):
+	case remote.IsURL(c.Source):
 		return openRemote(c)
 	}
 	return openDirectory(c)
@@ -38,7 +38,7 @@ func openSource(c *Config) (origin, error) {
 // openRemote opens a source at a URL.
 func openRemote(c *Config) (origin, error) {
 	s, err := remote.Open(remote.Config{
-		URL: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, Token: c.Token, Credentials: c.Credentials,
+		URL: c.Source, UserAgent: c.UserAgent, Header: c.Header, TLS: c.TLS, Authorization: c.Authorization, Credentials: c.Credentials,
 		Streams: c.Jobs, Requests: &c.Stats.Requests, FirstPause: c.FirstPause, Patience: c.Patience, LargeRoom: c.largeRoom,
 	})
 	if err != nil {

@@ -103,7 +103,7 @@ func TestRemediesOfASource(t *testing.T) {
 		{source: "http://" + nobody.Addr().String(), says: "is serve running there"},
 		{source: "http://nobody.invalid", says: "check the host's name in SOURCE"},
 		{source: plain.URL + "/status/401", says: "--token-file FILE"},
-		{source: plain.URL + "/status/407", says: "a proxy on the way wants a login"},
+		{source: plain.URL + "/status/407", says: "a proxy wants a login"},
 		{source: plain.URL + "/status/404", says: "check the path in SOURCE"},
 		{source: ours.URL + "/nothing", says: "serve runs there and has no such directory"},
 		{source: away.URL, says: "is a disk not mounted?"},

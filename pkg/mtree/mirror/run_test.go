@@ -365,7 +365,7 @@ func TestRunTakesARenewedToken(t *testing.T) {
 	var token atomic.Pointer[string]
 	var refused atomic.Int64
 	give := func(text string) { token.Store(&text) }
-	give("old")
+	give("Bearer old")
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") == "Bearer new" {
 			return false
@@ -377,7 +377,7 @@ func TestRunTakesARenewedToken(t *testing.T) {
 	b.config.Credentials = func() (*tls.Config, string) { return nil, *token.Load() }
 	b.start()
 	require.True(t, assertEventually(func() bool { return refused.Load() >= 2 }))
-	give("new")
+	give("Bearer new")
 	b.eventually(s)
 	s.change("a/b = 22")
 	b.eventually(s)

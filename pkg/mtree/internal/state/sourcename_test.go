@@ -18,6 +18,9 @@ func TestSourceName(t *testing.T) {
 		"tree":                            "tree",
 		"/":                               "/",
 		"/odd:@name/":                     "/odd:@name",
+		"unix:/run/s":                     "unix:/run/s",
+		"unix:/run/s:/":                   "unix:/run/s",
+		"unix:/run/s:/dir/":               "unix:/run/s:/dir",
 	} {
 		require.Equal(t, want, state.SourceName(source))
 	}

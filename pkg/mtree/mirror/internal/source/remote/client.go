@@ -33,12 +33,14 @@ const (
 	maxHeaderSize = 64 << 10               // bytes
 )
 
-// client sends requests to one origin, and to no other: it follows no redirect and uses
-// no proxy.
+// client sends requests to one origin, and to no other: it follows no redirect. Proxies are those of
+// http_proxy, https_proxy and no_proxy, and none for this machine.
 type client struct {
 	base       string // scheme://host/path/, ends in a slash
+	socket     string // Unix socket of the origin; "": that host
 	agent      string
-	near       bool // the origin is this machine
+	header     http.Header // sent with each request; may be nil
+	near       bool        // the origin is this machine
 	requests   *atomic.Int64
 	firstPause time.Duration // before a request is repeated
 	patience   time.Duration // HeaderTimeout, or what takes its place
@@ -48,20 +50,21 @@ type client struct {
 
 	credentials func() (*tls.Config, string)
 
-	mu    sync.Mutex // guards the credentials of the last request, which follow
-	tls   *tls.Config
-	token string
-	http  *http.Client // made for tls
+	mu            sync.Mutex // guards the credentials of the last request, which follow
+	tls           *tls.Config
+	authorization string
+	http          *http.Client // made for tls
 }
 
-func newClient(c *Config, base string) *client {
+func newClient(c *Config, base, socket string) *client {
 	n := &client{
-		base: base, near: isLoopback(base), agent: c.UserAgent, requests: c.Requests, firstPause: cmp.Or(c.FirstPause, defaultPause),
+		base: base, socket: socket, near: isLoopback(base), agent: c.UserAgent, header: c.Header,
+		requests: c.Requests, firstPause: cmp.Or(c.FirstPause, defaultPause),
 		patience: cmp.Or(c.Patience, HeaderTimeout), streams: c.Streams,
-		credentials: c.Credentials, tls: c.TLS, token: c.Token,
+		credentials: c.Credentials, tls: c.TLS, authorization: c.Authorization,
 	}
 	if n.credentials == nil {
-		n.credentials = func() (*tls.Config, string) { return c.TLS, c.Token }
+		n.credentials = func() (*tls.Config, string) { return c.TLS, c.Authorization }
 	}
 	if n.requests == nil {
 		n.requests = new(atomic.Int64)
@@ -70,10 +73,10 @@ func newClient(c *Config, base string) *client {
 	return n
 }
 
-// present returns the client that sends the next request, and its token. If the TLS
+// present returns the client that sends the next request, and its Authorization. If the TLS
 // configuration has changed, no earlier connection is used again.
 func (c *client) present() (*http.Client, string) {
-	tls, token := c.credentials()
+	tls, authorization := c.credentials()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if tls != c.tls {
@@ -81,17 +84,17 @@ func (c *client) present() (*http.Client, string) {
 		c.tls = tls
 		c.http = c.transport()
 	}
-	c.token = token
-	return c.http, c.token
+	c.authorization = authorization
+	return c.http, authorization
 }
 
 // Renewed reports whether the next request would have other credentials than the last
 // one.
 func (c *client) Renewed() bool {
-	tls, token := c.credentials()
+	tls, authorization := c.credentials()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return tls != c.tls || token != c.token
+	return tls != c.tls || authorization != c.authorization
 }
 
 // closeIdle closes the connections that carry no request.
@@ -103,8 +106,10 @@ func (c *client) closeIdle() {
 
 // transport returns an HTTP client for the present TLS configuration. It needs c.mu.
 func (c *client) transport() *http.Client {
+	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
 		TLSClientConfig:        c.tls,
 		TLSHandshakeTimeout:    connectTimeout,
 		MaxIdleConnsPerHost:    c.streams + 2,
@@ -113,6 +118,12 @@ func (c *client) transport() *http.Client {
 		ForceAttemptHTTP2:      true,
 		WriteBufferSize:        32 << 10,
 		ReadBufferSize:         64 << 10,
+	}
+	if c.socket != "" {
+		t.Proxy = nil
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", c.socket)
+		}
 	}
 	return &http.Client{
 		Transport:     t,
@@ -165,8 +176,8 @@ func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 // send sends a request once. An error that will not pass is wrapped by backoff.Permanent.
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	sender, token := c.present()
-	req, err := c.build(ctx, r, token)
+	sender, authorization := c.present()
+	req, err := c.build(ctx, r, authorization)
 	if err != nil {
 		cancel()
 		return nil, backoff.Permanent(err)
@@ -228,7 +239,7 @@ func (r *request) accepts(status int) bool {
 }
 
 // build makes the request that net/http sends.
-func (c *client) build(ctx context.Context, r request, token string) (*http.Request, error) {
+func (c *client) build(ctx context.Context, r request, authorization string) (*http.Request, error) {
 	method := r.method
 	if method == "" {
 		method = http.MethodGet
@@ -246,8 +257,12 @@ func (c *client) build(ctx context.Context, r request, token string) (*http.Requ
 		return nil, err
 	}
 	req.Header.Set("User-Agent", c.agent)
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	for key, values := range c.header {
+		req.Header[key] = values
+	}
+	req.Host = c.header.Get("Host") // "": that of the URL
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
 	}
 	if r.plain {
 		req.Header.Set("Accept-Encoding", "identity")

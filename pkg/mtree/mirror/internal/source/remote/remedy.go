@@ -16,11 +16,14 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
+const proxyLogin = "a proxy wants a login: http_proxy=http://USER:PASSWORD@HOST:PORT, https_proxy for https"
+
 // Remedy says what a user can do about a source that gives no listing.
 func Remedy(err error) string {
 	var status *StatusError
 	var name *net.DNSError
 	var file *fs.PathError
+	var dial *net.OpError
 	switch {
 	case errors.As(err, &status):
 		return status.remedy()
@@ -30,10 +33,18 @@ func Remedy(err error) string {
 		return "none: the next pass reads what is there now"
 	case errors.As(err, &file): // guard: TestRemedyForADirectory
 		return "SOURCE is a directory that mirror must be able to enter and read: chmod it and those above, or run mirror as another user"
+	case errors.As(err, &dial) && dial.Op == "proxyconnect": // guard: TestRemedyForAProxy
+		return "look at http_proxy and https_proxy; no_proxy=HOST goes past them"
+	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)): // of CONNECT; the error has no type
+		return proxyLogin
 	case errors.As(err, &name) && name.IsNotFound:
 		return "check the host's name in SOURCE, and whether this machine can resolve it"
 	case errors.As(err, &name):
 		return "this machine's name server does not answer"
+	case errors.As(err, &dial) && dial.Net == "unix" && errors.Is(err, syscall.EACCES):
+		return "give this user rights to the socket: serve's UMask= and group"
+	case errors.As(err, &dial) && dial.Net == "unix":
+		return "is serve running there, with --listen unix:PATH for this PATH?"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "it speaks plain http there: give SOURCE as http://"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -80,7 +91,7 @@ func (e *StatusError) remedy() string {
 	case http.StatusForbidden:
 		return "the source may not read its own root, or wants a token: --token-file FILE"
 	case http.StatusProxyAuthRequired:
-		return "a proxy on the way wants a login: mirror has none for it, let it pass there"
+		return proxyLogin
 	case http.StatusNotFound, http.StatusGone:
 		if e.byServe {
 			return "serve runs there and has no such directory: check the path in SOURCE"

@@ -24,12 +24,13 @@ import (
 
 // Config says which server is asked, and how. URL is needed.
 type Config struct {
-	URL       string      // http(s)://host[:port]/dir/
-	UserAgent string      // sent with each request
-	TLS       *tls.Config // for https; nil: the system's
-	Token     string      // sent as bearer token; "": none
+	URL           string      // http(s)://host[:port]/dir/, or unix:/PATH[:/dir/]
+	UserAgent     string      // sent with each request
+	Header        http.Header // sent with each request, too; what a request needs itself takes its place
+	TLS           *tls.Config // for https; nil: the system's
+	Authorization string      // sent as the header of that name; "": none, or what the URL says
 
-	// Credentials is called before each request, and returns the TLS and Token to use in
+	// Credentials is called before each request, and returns the TLS and Authorization to use in
 	// place of those above. Several goroutines call it at once. nil: those above are used.
 	Credentials func() (*tls.Config, string)
 
@@ -62,14 +63,36 @@ const maxListing = 512 << 20
 // Open returns the source at c.URL. It sends no request. An invalid URL is an error with
 // exit.Usage.
 func Open(c Config) (*Source, error) {
-	u, err := url.Parse(c.URL)
+	at, socket := splitSocket(c.URL)
+	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
-		return nil, exit.With(exit.Usage, fmt.Errorf("bad SOURCE %q", redacted(c.URL)), "want http(s)://host[:port]/dir/")
+		return nil, exit.With(exit.Usage, fmt.Errorf("bad SOURCE %q", redacted(c.URL)), "want http(s)://host[:port]/dir/ or unix:/PATH[:/dir/]")
 	}
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")
 	}
-	return &Source{client: newClient(&c, u.String()), turn: newLargeTurn(cmp.Or(c.LargeRoom, defaultLargeRoom))}, nil
+	return &Source{client: newClient(&c, u.String(), socket), turn: newLargeTurn(cmp.Or(c.LargeRoom, defaultLargeRoom))}, nil
+}
+
+// socketPrefix begins a SOURCE that is reached by a Unix socket.
+const socketPrefix = "unix:/"
+
+// IsURL reports whether a SOURCE is meant as the address of a server.
+func IsURL(source string) bool {
+	return strings.Contains(source, "://") || strings.HasPrefix(source, socketPrefix)
+}
+
+// splitSocket returns the URL behind the Unix socket that a SOURCE names, and the path of the socket;
+// "" if it names none.
+func splitSocket(source string) (at, socket string) {
+	if !strings.HasPrefix(source, socketPrefix) {
+		return source, ""
+	}
+	socket, dir, _ := strings.Cut(strings.TrimPrefix(source, "unix:"), ":")
+	if dir != "" && dir[0] != '/' { // no URL, so it is refused
+		return source, socket
+	}
+	return "http://localhost" + dir, socket
 }
 
 // Close ends what is under way and closes idle connections.

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"encoding/base64"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// login decodes the value of an Authorization.
+func login(t *testing.T, authorization string) string {
+	t.Helper()
+	text, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(authorization, "Basic "))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// The login of the host that SOURCE names is sent, or the default one, and it is read again when the
+// file changes.
+func TestNetrc(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "netrc")
+		t.Setenv("NETRC", file)
+		rewrite(t, file, "# logins\nmachine other login o password x\nmachine host login me\n password a:b\n", time.Now())
+		load := func(source string) (*Client, string, error) {
+			c := &Client{Netrc: true}
+			_, authorization, err := c.Load(slog.New(slog.DiscardHandler), source)
+			return c, authorization, err
+		}
+		c, authorization, err := load("https://host:8077/dir/")
+		require.NoError(t, err)
+		require.Equal(t, "me:a:b", login(t, authorization))
+		for _, source := range []string{"http://third/", "/srv/tree", "", "unix:/run/s"} {
+			_, _, err = load(source)
+			require.Equal(t, exit.Usage, exit.Of(err), source)
+			require.NotContains(t, err.Error(), "a:b")
+		}
+		rewrite(t, file, "default login any password one\nmachine host login me password two\n", time.Now())
+		advance(lookEvery)
+		_, authorization = c.Now()
+		require.Equal(t, "me:two", login(t, authorization))
+		_, authorization, err = load("http://third/")
+		require.NoError(t, err)
+		require.Equal(t, "any:one", login(t, authorization))
+
+		require.NoError(t, os.Remove(file))
+		_, authorization = c.Now()
+		require.Equal(t, "me:two", login(t, authorization), "what it held before stands")
+		_, _, err = load("http://host/")
+		require.Equal(t, exit.Usage, exit.Of(err))
+	})
+}
+
+// Without NETRC it is the file in the home directory.
+func TestNetrcAtHome(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("NETRC", "")
+	t.Setenv("HOME", home)
+	file, err := netrcFile()
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(home, ".netrc"), file)
+	t.Setenv("HOME", "")
+	_, err = netrcFile()
+	require.Equal(t, exit.Usage, exit.Of(err))
+}
+
+// What a request needs itself is not taken from a user; values are not shown, for they may be secret.
+func TestHeader(t *testing.T) {
+	c := Client{Headers: []string{"x-key:  a b ", "Authorization:Bearer one", "X-Key:c", "host:tree.example"}}
+	h, err := c.Header()
+	require.NoError(t, err)
+	require.Equal(t, []string{"a b", "c"}, h["X-Key"])
+	require.Equal(t, "Bearer one", h.Get("Authorization"))
+	require.Equal(t, "tree.example", h.Get("Host"))
+	for _, line := range []string{"secret", ":secret", "a b:secret", "A:sec\nret", "Range:secret", "if-match:secret", "connection:secret", "accept-encoding: secret"} {
+		_, err := (&Client{Headers: []string{line}}).Header()
+		require.Equal(t, exit.Usage, exit.Of(err), line)
+		require.NotContains(t, err.Error(), "secret", line)
+	}
+	for _, c := range []Client{{TokenFile: "f"}, {Netrc: true}} {
+		c.Headers = []string{"authorization:Bearer one"}
+		_, err := c.Header()
+		require.Equal(t, exit.Usage, exit.Of(err))
+	}
+}
