@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"path/filepath"
 	"time"
 
@@ -51,10 +50,10 @@ type Config struct {
 	FullInterval time.Duration // a full walk at least this often, give or take an eighth; 0: 7 days, below 0: never
 	Exec         string        // command for sh -c after each pass that changed something; "": none
 
-	TLS           *tls.Config // for https; nil: the system's
-	Authorization string      // sent as the header of that name, as "Bearer TOKEN"; "": none
-	Header        http.Header // sent with each request; may be nil
-	UserAgent     string      // "": tidemark-mirror
+	TLS           *tls.Config         // for https; nil: the system's
+	Authorization string              // sent as the header of that name, as "Bearer TOKEN"; "": none
+	Header        map[string][]string // sent with each request, by canonical name; may be nil
+	UserAgent     string              // "": tidemark-mirror
 
 	// Credentials returns the TLS and Authorization to use from now on; a TLS that has not changed
 	// is the same pointer. It is called before each request, and once a second between
