@@ -102,6 +102,8 @@ func (r *copyReport) wrong(age time.Duration) (wrong []string) {
 	switch {
 	case r.Confirmed == nil:
 		late = "never confirmed"
+	case r.State == wire.Filling: // confirmed this moment: its counts are not written yet
+		late = "the first copy is not complete yet" // guard: TestWhatIsWrongWithACopy
 	case r.lag() < 0: // guard: TestWhatIsWrongWithACopy
 		late = fmt.Sprintf("confirmed %s ahead of this machine's clock", -r.lag())
 	case r.lag() > age:

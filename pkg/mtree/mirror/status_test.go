@@ -15,6 +15,7 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Until the pass after it had ended, the status of a mirror that was stopped in a pass said that the
@@ -43,6 +44,7 @@ func TestWhatIsWrongWithACopy(t *testing.T) {
 	}{
 		{copyReport{}, time.Hour, []string{"never confirmed"}},
 		{copyReport{Error: "the source gives no listing"}, time.Hour, []string{`never confirmed, "the source gives no listing"`}},
+		{copyReport{State: wire.Filling, Confirmed: &at, Lag: &lag}, time.Hour, []string{"the first copy is not complete yet"}},
 		{late, 90 * time.Second, nil},
 		{late, 89 * time.Second, []string{"confirmed 1m30s ago, more than 1m29s"}},
 		{away, time.Hour, nil}, // it was confirmed within that time
