@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
+	"tidemark/pkg/mtree/mirror/internal/rights"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	DryRun      bool     // write what one pass would change, and change nothing
 	NoLinks     bool     // leave out symlinks
 	Owner       bool     // set owners, if the source publishes them
+	Chmod       []string // permission bits in place of the source's: "D755,F644", "u+rwX,go-w"
+	Chown       string   // owners in place of the source's: "USER", "USER:GROUP", ":GROUP"; "": none
 	CrossMounts bool     // copy directories on other file systems, too, from a directory of this machine
 	Filters     []string // "+ GLOB" and "- GLOB", the first match decides
 	Last        []string // globs of files that are fetched after everything else
@@ -172,7 +175,7 @@ func (c Config) withDefaults() Config {
 
 // selection returns the options that decide which entries a complete copy has.
 func (c *Config) selection() lineage.Selection {
-	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner}
+	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, Chmod: c.Chmod, Chown: c.Chown}
 }
 
 // rules are the parts of a Config that need compiling.
@@ -180,6 +183,7 @@ type rules struct {
 	filters *glob.List
 	last    *glob.List
 	limit   gate.Limit
+	rights  *rights.Rules
 }
 
 // compile compiles them, and checks what else a user can get wrong. Its errors carry
@@ -196,6 +200,12 @@ func (c *Config) compile() (r rules, err error) {
 	}
 	if r.limit, err = gate.ParseLimit(c.MaxDelete); err != nil {
 		return r, exit.With(exit.Usage, err, "")
+	}
+	if r.rights, err = rights.Parse(c.Chmod, c.Chown, c.Owner); err != nil {
+		return r, exit.With(exit.Usage, err, "")
+	}
+	if r.rights.Owns() && !c.DryRun && !machine.MayChown() { // guard: chmod-chown.txtar
+		return r, exit.With(exit.Usage, errors.New("--chown: this user may not give files away"), "run mirror as root, or with CAP_CHOWN")
 	}
 	switch c.Durability {
 	case Batch, Each, None:

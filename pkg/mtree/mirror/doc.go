@@ -19,6 +19,7 @@
 //	internal/gate      --max-delete
 //	internal/replica   the copy on disk
 //	internal/plan      pure: what makes a directory equal to a listing
+//	internal/rights    pure: --chmod and --chown
 //	internal/source    the source: HTTP, directories, listings of other servers
 //
 // Concurrency: one goroutine runs a pass and owns its state. It hands out steps, at most

@@ -11,7 +11,7 @@ import (
 )
 
 // recall takes from the copy at c.Dest what c leaves out: the source, and the options that select
-// entries. A copy with owners keeps them. With repair, it refuses (exit.Refused) other options than
+// entries. A copy with owners keeps them, and one with modes and owners of its own keeps those. With repair, it refuses (exit.Refused) other options than
 // the copy was made with, and another source without any: what the copy's own options keep would be
 // extra by them. It would be deleted, and it may exist nowhere else.
 func (c *Config) recall(repair bool) error {
@@ -34,6 +34,9 @@ func (c *Config) recall(repair bool) error {
 		c.Filters, c.NoDelete, c.NoLinks = was.Filters, was.NoDelete, was.NoLinks
 	}
 	c.Owner = c.Owner || was.Owner
+	if len(c.Chmod) == 0 && c.Chown == "" { // guard: TestRightsOfACopyAreRecalled
+		c.Chmod, c.Chown = was.Chmod, was.Chown
+	}
 	c.Source = cmp.Or(c.Source, l.Tree.Upstream)
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tidemark/pkg/mtree/mirror/internal/rights"
 )
 
 // Selection decides which entries a complete copy has. If it changes, a copy that was
@@ -13,6 +15,8 @@ type Selection struct {
 	NoDelete bool     // entries that the source no longer has stay
 	NoLinks  bool     // symlinks are left out
 	Owner    bool     // owners are copied
+	Chmod    []string // --chmod
+	Chown    string   // --chown; "": not given
 }
 
 // Options that the tree file lists among the filters.
@@ -34,7 +38,7 @@ func (s Selection) Rules() []string {
 	if s.Owner {
 		rules = append(rules, owner)
 	}
-	return rules
+	return append(rules, rights.Lines(s.Chmod, s.Chown)...)
 }
 
 // ParseSelection is the inverse of Selection.Rules.
@@ -48,13 +52,19 @@ func ParseSelection(rules []string) (s Selection) {
 		case owner:
 			s.Owner = true
 		default:
-			s.Filters = append(s.Filters, rule)
+			if chmod, chown, ok := rights.ParseLine(rule); !ok {
+				s.Filters = append(s.Filters, rule)
+			} else if chmod != "" {
+				s.Chmod = []string{chmod}
+			} else {
+				s.Chown = chown
+			}
 		}
 	}
 	return s
 }
 
-// IsLike reports whether both select the same entries: owners do not count.
+// IsLike reports whether both select the same entries: owners and modes do not count.
 func (s Selection) IsLike(other Selection) bool {
 	return slices.Equal(s.Filters, other.Filters) && s.NoDelete == other.NoDelete && s.NoLinks == other.NoLinks
 }

@@ -91,8 +91,10 @@ func hasFiles(entries []mtree.Entry) bool {
 	return slices.ContainsFunc(entries, func(e mtree.Entry) bool { return e.Kind == mtree.File })
 }
 
-// wanted returns those entries of path's listing that no filter excludes.
+// wanted returns those entries of path's listing that no filter excludes, with the modes and owners
+// that they shall have.
 func (env *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
+	entries = env.Rights.Apply(entries, env.Replica.Umask) // guard: TestRightsOfACopy
 	if env.Filters.Empty() {
 		return entries
 	}

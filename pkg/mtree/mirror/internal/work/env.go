@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/rights"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -37,6 +38,7 @@ type Env struct {
 	Replica  *replica.Replica
 	Overlap  *overlap.Guard // of Source and Replica
 	Filters  *glob.List     // what is not copied
+	Rights   *rights.Rules  // modes and owners in place of those listed; nil: none
 	Verified *VerifiedFiles // outlives a pass
 	Wholes   *Wholes        // outlives a pass
 	Limiter  *rate.Limiter  // of file contents; nil: none
@@ -50,7 +52,7 @@ type Env struct {
 	DryRun   bool // nothing is changed
 	NoDelete bool // only deletions that were held before are carried out
 	NoLinks  bool // symlinks are left out
-	Owner    bool // owners are copied
+	Owner    bool // owners are set
 	SyncEach bool // each file is flushed before it gets its name
 }
 
