@@ -59,6 +59,76 @@ func TestNetrc(t *testing.T) {
 	})
 }
 
+// Each was read wrongly, as login and password of nobody or of another host, or ended mirror.
+func TestNetrcAsCurlReadsIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "netrc")
+	for _, c := range []struct{ text, want string }{
+		{"machine host\n# comment\nlogin a\npassword b\n", "a:b"},
+		{"machine host login a password \"b \\\"c\\\\\\t\" # comment", "a:b \"c\\\t"},
+		{"machine x login a password machine\nmachine host login a password default", "a:default"},
+		{"macdef init\nmachine host login evil password e\n\nmachine host login a password b", "a:b"},
+		{"macdef init\r\nmachine host\r\n\r\nmachine HOST\r\naccount z\r\npassword b#c\r\n", ":b#c"},
+		{"login nobody password x default login a password \"\"", "a:"},
+		{"machine host login one password 1 machine host login two password 2", "one:1"},
+
+		{"machine", ""},
+		{"machine x login a password b machine", ""},
+		{"machine host", ""},
+		{"machine host login", ""},
+		{"machine host login a", ""},
+		{"machine host login secret\ndefault login secret password secret", ""},
+		{"machine host login a password", ""},
+		{"machine host login a password # secret", ""},
+		{"machine host login a password \"secret", ""},
+		{"machine host login a password \"secret\\", ""},
+		{"macdef init\nmachine host login secret password secret\n", ""},
+		{"secret", ""},
+		{"", ""},
+		{strings.Repeat(" ", mostNetrc) + "machine host password secret", ""},
+	} {
+		require.NoError(t, os.WriteFile(file, []byte(c.text), 0o600))
+		authorization, err := readLogin(file, "host")
+		if c.want != "" {
+			require.NoError(t, err, c.text)
+			require.Equal(t, c.want, login(t, authorization), c.text)
+			continue
+		}
+		require.Equal(t, exit.Usage, exit.Of(err), c.text)
+		require.NotContains(t, err.Error(), "secret")
+	}
+}
+
+// A file that was cut off while it was rewritten ended mirror by a panic. It changes nothing.
+func TestNetrcWhileItIsRewritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "netrc")
+		t.Setenv("NETRC", file)
+		text := "machine host login me password word"
+		rewrite(t, file, text+"\n", time.Now())
+		c := &Client{Netrc: true}
+		_, _, err := c.Load(slog.New(slog.DiscardHandler), "http://host/")
+		require.NoError(t, err)
+		for i := range strings.Index(text, "word") {
+			rewrite(t, file, text[:i], time.Now())
+			advance(lookEvery)
+			_, authorization := c.Now()
+			require.Equal(t, "me:word", login(t, authorization), text[:i])
+		}
+	})
+}
+
+func FuzzNetrc(f *testing.F) {
+	f.Add("machine host login a password \"b\\\"\" # c\nmacdef m\nx\n\ndefault password p")
+	f.Fuzz(func(t *testing.T, text string) {
+		logins, err := parseNetrc(text)
+		require.LessOrEqual(t, len(logins), len(text))
+		if err == nil {
+			return
+		}
+		require.Less(t, len(err.Error()), 40, "nothing of the file is shown")
+	})
+}
+
 // Without NETRC it is the file in the home directory.
 func TestNetrcAtHome(t *testing.T) {
 	home := t.TempDir()
