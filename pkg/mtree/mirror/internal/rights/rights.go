@@ -35,7 +35,7 @@ type change struct {
 	who         uint32 // bits of those it is for: 0o700, 0o070 and 0o007
 	masked      bool   // nobody was named: all, without what the umask takes
 	perm        uint32 // 'r', 'w', 'x', three times
-	ifExec      bool   // 'X': 'x' for directories, and where somebody may execute the file already
+	ifExec      bool   // 'X': what '+' and '=' give has 'x' for directories only, and where somebody may execute the file already
 }
 
 // syntax is one part of --chmod: rsync's, which is that of chmod(1) with D and F before it.
@@ -96,7 +96,7 @@ func parseChange(part string) (c change, err error) {
 		c.who, c.masked = 0o777, true
 	}
 	for _, perm := range m[5] {
-		c.perm |= map[rune]uint32{'r': 0o444, 'w': 0o222, 'x': 0o111}[perm]
+		c.perm |= map[rune]uint32{'r': 0o444, 'w': 0o222, 'x': 0o111, 'X': 0o111}[perm]
 		c.ifExec = c.ifExec || perm == 'X'
 	}
 	return c, nil
@@ -188,14 +188,11 @@ func (c *change) of(mode, was uint32, isDir bool, umask uint32) uint32 {
 		return mode
 	}
 	who, perm := c.who, c.perm
+	if c.ifExec && !isDir && was&0o111 == 0 && c.op != '-' { // guard: TestModes
+		perm &^= 0o111
+	}
 	if c.masked {
 		perm &^= umask
-	}
-	if c.ifExec && (isDir || was&0o111 != 0) {
-		perm |= 0o111
-		if c.masked {
-			perm &^= umask & 0o111
-		}
 	}
 	switch c.op {
 	case '+':

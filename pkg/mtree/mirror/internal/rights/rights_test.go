@@ -30,6 +30,9 @@ func TestModes(t *testing.T) {
 		{"go=", 0o777, 0o777, 0o700, 0o700},
 		{"g=rX", 0o777, 0o700, 0o757, 0o750},
 		{"Fo+r,Do-rx", 0o640, 0o755, 0o644, 0o750},
+		{"a+x,a-X", 0o644, 0o644, 0o644, 0o644}, // what is taken away is 'x', whatever was
+		{"u=xX,o+wx", 0o644, 0o600, 0o047, 0o103},
+		{"u=xX", 0o654, 0o600, 0o154, 0o100},
 		{"ug-w", 0o666, 0o777, 0o446, 0o557},
 		{"F0000,Fu+r", 0o777, 0o777, 0o400, 0o777},
 	} {
