@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	"tidemark/internal/cli"
@@ -49,6 +50,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if o.Header, err = o.client.Header(); err != nil {
 		return err
 	}
+	_ = os.Unsetenv(cli.EnvName("mirror", "header")) // what may be secret there is not for --exec
 	if o.TLS, o.Authorization, err = o.client.Load(env.Log, o.Source); err != nil {
 		return err
 	}

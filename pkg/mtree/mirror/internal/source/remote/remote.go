@@ -60,8 +60,8 @@ type Source struct {
 // error, never cut.
 const maxListing = 512 << 20
 
-// Open returns the source at c.URL. It sends no request. An invalid URL is an error with
-// exit.Usage.
+// Open returns the source at c.URL. It sends no request. An invalid URL, or one of the proxy that leads
+// there, is an error with exit.Usage.
 func Open(c Config) (*Source, error) {
 	at, socket := splitSocket(c.URL)
 	u, err := url.Parse(at)
@@ -70,6 +70,11 @@ func Open(c Config) (*Source, error) {
 	}
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")
+	}
+	if socket == "" && !isLoopback(u.String()) {
+		if err := checkProxy(u.Scheme); err != nil {
+			return nil, err
+		}
 	}
 	return &Source{client: newClient(&c, u.String(), socket), turn: newLargeTurn(cmp.Or(c.LargeRoom, defaultLargeRoom))}, nil
 }
