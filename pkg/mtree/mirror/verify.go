@@ -60,7 +60,10 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 		return err
 	}
 	m.summary(r)
-	return errors.Join(append(r.Errs, err, r.Verdict())...)
+	if err = errors.Join(append(r.Errs, err, r.Verdict())...); err == nil && v.unread > 0 {
+		err = exit.With(exit.Failed, fmt.Errorf("%d directories were not compared", v.unread), "run it as a user who may read them")
+	}
+	return err
 }
 
 // verifier walks source and copy together.
@@ -70,6 +73,7 @@ type verifier struct {
 
 	dirs, files, bytes int64 // compared
 	differ             int64 // paths
+	unread             int64 // of these: directories that were not compared
 	bad                []badDir
 }
 
@@ -109,6 +113,11 @@ func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) er
 		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.env.Filters.Excluded(below, true) || !v.isInCopy(below) {
 			continue
 		}
+		if !v.mayRead(below) { // guard: verify-unreadable.txtar
+			v.report(path, []difference{{name: e.Name, what: cannotRead}})
+			v.unread++
+			continue
+		}
 		a, err := v.env.Source.List(ctx, below, e.MTime)
 		if errors.Is(err, source.ErrDenied) || errors.Is(err, source.ErrGone) && !v.isListed(ctx, path, e.Name) {
 			continue
@@ -132,6 +141,19 @@ func (v *verifier) isInCopy(path string) bool {
 		_ = dir.Close()
 	}
 	return !errors.Is(err, fs.ErrNotExist) && !disk.IsGone(err) // guard (returns true): TestVerifyEndsWhereTheCopyDoes
+}
+
+// cannotRead says that this process has no rights to something in the copy, and cannot compare it.
+const cannotRead = "cannot read"
+
+// mayRead reports whether this process may read and enter the directory of the copy at path.
+func (v *verifier) mayRead(path string) bool {
+	dir, err := v.env.Replica.Dir(path)
+	if err == nil {
+		_, err = dir.Stat(mtree.MarkerName)
+		_ = dir.Close()
+	}
+	return !disk.IsDenied(err)
 }
 
 // listAgain asks for a listing and bypasses all caches.
@@ -232,12 +254,15 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 	}
 	for i, path := range paths {
 		their, ok := theirs[path]
+		our, have := ours[path]
 		switch {
 		case !ok || !their.Of(files[i].Want): // guard: TestVerifyPassesNothingOver
 			// The source may not read the file, or it is gone, or it is another file
 			// now, or a proxy lost its line.
 			diffs = append(diffs, difference{name: files[i].Want.Name, what: "no sum of"})
-		case their.SHA256 != ours[path].SHA256:
+		case !have: // guard: verify-unreadable.txtar
+			diffs = append(diffs, difference{name: files[i].Want.Name, what: cannotRead, bytes: true})
+		case their.SHA256 != our.SHA256:
 			diffs = append(diffs, difference{name: files[i].Want.Name, what: "differs", bytes: true})
 		}
 	}

@@ -32,4 +32,5 @@
 //	                       answer brings it; StatusError; what a user can do about an error
 //	room.go                how much memory listings may take
 //	stall.go               answers that stop flowing
+//	proxy.go               what the environment names as a proxy
 package remote
