@@ -47,14 +47,6 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if o.FullInterval == 0 {
 		o.FullInterval = -1
 	}
-	if o.Header, err = o.client.Header(); err != nil {
-		return err
-	}
-	_ = os.Unsetenv(cli.EnvName("mirror", "header")) // what may be secret there is not for --exec
-	if o.TLS, o.Authorization, err = o.client.Load(env.Log, o.Source); err != nil {
-		return err
-	}
-	o.Credentials = o.client.Now
 	switch {
 	case o.checks:
 		return mirror.Check(env.Stdout, o.Dest, o.StateDir, o.age)
@@ -70,6 +62,21 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return mirror.WaitFor(ctx, o.Config, stamp)
 	case o.release:
 		return mirror.Release(ctx, o.Config)
+	}
+	return o.ask(ctx, env)
+}
+
+// ask does what needs the source, and so what mirror presents itself with.
+func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
+	if o.Header, err = o.client.Header(); err != nil {
+		return err
+	}
+	_ = os.Unsetenv(cli.EnvName("mirror", "header")) // what may be secret there is not for --exec
+	if o.TLS, o.Authorization, err = o.client.Load(env.Log, o.Source); err != nil {
+		return err
+	}
+	o.Credentials = o.client.Now
+	switch {
 	case o.verify && !o.Sums:
 		return mirror.Verify(ctx, o.Config, o.repair)
 	case o.once, o.Sums:
