@@ -34,8 +34,11 @@ func (c *Config) recall(repair bool) error {
 		c.Filters, c.NoDelete, c.NoLinks = was.Filters, was.NoDelete, was.NoLinks
 	}
 	c.Owner = c.Owner || was.Owner
-	if len(c.Chmod) == 0 && c.Chown == "" { // guard: TestRightsOfACopyAreRecalled
-		c.Chmod, c.Chown = was.Chmod, was.Chown
+	if len(c.Chmod) == 0 { // guard: TestRightsOfACopyAreRecalled
+		c.Chmod = was.Chmod
+	}
+	if c.Chown == "" { // guard: TestRightsOfACopyAreRecalled
+		c.Chown = was.Chown
 	}
 	c.Source = cmp.Or(c.Source, l.Tree.Upstream)
 	return nil

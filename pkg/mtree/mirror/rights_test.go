@@ -80,6 +80,17 @@ func TestRightsOfACopyAreRecalled(t *testing.T) {
 		require.NoError(t, Verify(t.Context(), Config{Dest: b.config.Dest, Log: b.config.Log, Out: &b.out}, repair))
 		require.Equal(t, "711 7:8, 604 7:8", b.rights("d", "d/f"))
 	}
+	// One of both took the other's place: what --repair fetched was mirror's own, or had the modes of the source.
+	for _, set := range []func(c *Config){
+		func(c *Config) { c.Chmod = []string{"D711,F604"} },
+		func(c *Config) { c.Chown = "7:8" },
+	} {
+		c := Config{Dest: b.config.Dest, Log: b.config.Log, Out: &b.out}
+		set(&c)
+		require.NoError(t, os.Remove(b.path("d/f")))
+		require.NoError(t, Verify(t.Context(), c, true))
+		require.Equal(t, "711 7:8, 604 7:8", b.rights("d", "d/f"))
+	}
 	b.requireIdle()
 }
 
