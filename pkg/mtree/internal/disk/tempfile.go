@@ -113,7 +113,7 @@ func (f *TempFile) SetTime(mtime mtree.Stamp) error {
 }
 
 // Sync makes contents and times durable, with fsync(2).
-func (f *TempFile) Sync() error { return f.check("fsync", sys.Fsync(f.fd)) } // guard (returns nil): TestSimulationFound
+func (f *TempFile) Sync() error { return f.check("fsync", sys.Fsync(f.fd)) } // guard (returns nil): TestFilesThatAreFlushedThemselves
 
 func (f *TempFile) check(op string, err error) error {
 	return f.staging.dir.PathError(op, "(a file being written)", err)

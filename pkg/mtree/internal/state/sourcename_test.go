@@ -18,6 +18,7 @@ func TestSourceName(t *testing.T) {
 		"tree":                            "tree",
 		"/":                               "/",
 		"/odd:@name/":                     "/odd:@name",
+		"/odd:/":                          "/odd:",
 		"unix:/run/s":                     "unix:/run/s",
 		"unix:/run/s:/":                   "unix:/run/s",
 		"unix:/run/s:/dir/":               "unix:/run/s:/dir",

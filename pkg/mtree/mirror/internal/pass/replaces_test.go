@@ -31,3 +31,24 @@ func TestALargeFileThatMayReplaceNothing(t *testing.T) {
 		})
 	}
 }
+
+// With --durability file, and where a directory has its name until the end of the pass, a file is flushed
+// by itself before anything says that it is there.
+func TestFilesThatAreFlushedThemselves(t *testing.T) {
+	for _, each := range []bool{false, true} {
+		simulate(t, "", "a/f b/g", func(t *testing.T, r *rig) {
+			r.env.SyncEach = each
+			r.write("a/new")
+			r.Calls = nil
+			r.complete()
+			require.Equal(t, map[bool]int{false: 2, true: 3}[each], r.Made("fsync"), "the file and its directory, and before that the file alone")
+			r.remove("b/g")
+			require.True(t, r.Tree.Remove("b") && r.Tree.Write("b"))
+			r.Tree.Publish()
+			r.Calls = nil
+			r.complete()
+			require.Equal(t, map[bool]int{false: 4, true: 5}[each], r.Made("fsync"), "what stands aside, too")
+			require.Equal(t, "a/ a/f a/new b", r.paths())
+		})
+	}
+}

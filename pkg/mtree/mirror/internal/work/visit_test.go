@@ -338,6 +338,40 @@ func (b *bench) approximate() {
 	b.listing.Entries[0].MTime, b.listing.Entries[0].Size = mtree.Stamp{}, 77
 }
 
+// Another server is asked for what it no longer lists, unless its listing proves nothing anyway. If it
+// has one of these, the directory fails, and nothing in it is extra.
+func TestWhatIsNotListedIsAskedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		hot   bool
+		err   error
+		asked string
+		goes  string
+	}{
+		"gone":     {asked: "d/old", goes: "old"},
+		"there":    {err: errAway, asked: "d/old"},
+		"unproved": {hot: true, err: errAway},
+	} {
+		b := newBench(t, 0, "f old")
+		b.list(gone("old"))
+		b.listing.Hot = c.hot
+		var asked []string
+		b.listing.Approx = autoindex.NewApprox("d", b.listing.Entries, map[string]autoindex.Bounds{}, nil, 0, autoindex.Questions{
+			Gone: func(_ context.Context, path string, _ mtree.Kind) error { asked = append(asked, path); return c.err },
+		})
+		v := b.visit()
+		require.Equal(t, c.asked, strings.Join(asked, " "), name)
+		require.Equal(t, c.goes, v.goes(), name)
+		if c.asked != "" && c.err != nil {
+			require.Len(t, v.Failed, 1)
+			require.Equal(t, "d", v.Failed[0].Path)
+			require.ErrorIs(t, v.Failed[0].Err, errAway)
+			require.Empty(t, v.Plan.Extra)
+		} else {
+			require.Empty(t, v.Failed, name)
+		}
+	}
+}
+
 // inAnotherStay is the record of a directory that was begun before the machine was booted.
 func inAnotherStay() records.Record {
 	const stayShift = 8
