@@ -15,9 +15,16 @@ import (
 	"tidemark/pkg/mtree/serve"
 )
 
-// A source that has no open port but sshd: serve listens at a Unix socket there, ssh brings it here,
-// and mirror goes on by itself once ssh was started again.
+// A source that has no open port but sshd: serve listens at a Unix socket there, ssh brings it here, by
+// a key that may do nothing else, and mirror goes on by itself once ssh was started again. Where the
+// source cannot be reached, it brings the socket (-R).
 func TestASourceBehindSSH(t *testing.T) {
+	for _, way := range []string{"-L", "-R"} {
+		t.Run(way, func(t *testing.T) { mirrorBySSH(t, way) })
+	}
+}
+
+func mirrorBySSH(t *testing.T, way string) {
 	s, b := overHTTP(t, "a/f = 1", "g = 2")
 	there, here := filepath.Join(t.TempDir(), "there"), filepath.Join(t.TempDir(), "here")
 	listener, err := net.Listen("unix", there)
@@ -29,7 +36,7 @@ func TestASourceBehindSSH(t *testing.T) {
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
 
-	forward := sshForward(t, here, there)
+	forward := sshForward(t, way, here, there)
 	end := forward()
 	b.config.Source = "unix:" + here
 	b.start()
@@ -42,7 +49,7 @@ func TestASourceBehindSSH(t *testing.T) {
 }
 
 // sshForward starts sshd on this machine, and returns what brings a socket of it here.
-func sshForward(t *testing.T, here, there string) (forward func() (end func())) {
+func sshForward(t *testing.T, way, here, there string) (forward func() (end func())) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll("/run/sshd", 0o755))
 	key, host := filepath.Join(dir, "key"), filepath.Join(dir, "host")
@@ -50,18 +57,22 @@ func sshForward(t *testing.T, here, there string) (forward func() (end func())) 
 		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file).CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
+	public, err := os.ReadFile(key + ".pub")
+	require.NoError(t, err)
+	keys := filepath.Join(dir, "keys")
+	require.NoError(t, os.WriteFile(keys, append([]byte("restrict,port-forwarding "), public...), 0o600))
 	_, port, err := net.SplitHostPort(freeAddress(t))
 	require.NoError(t, err)
 	config := filepath.Join(dir, "config")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "ListenAddress 127.0.0.1:%s\nHostKey %s\nAuthorizedKeysFile %s.pub\n"+
-		"StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n", port, host, key), 0o600))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "ListenAddress 127.0.0.1:%s\nHostKey %s\nAuthorizedKeysFile %s\n"+
+		"StreamLocalBindUnlink yes\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n", port, host, keys), 0o600))
 	sshd, err := exec.LookPath("sshd")
 	require.NoError(t, err)
 	startProgram(t, sshd, "-D", "-e", "-f", config)
 	return func() func() {
 		end := startProgram(t, "ssh", "-N", "-F", "none", "-i", key, "-p", port, "-o", "StrictHostKeyChecking=no",
 			"-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectionAttempts=20", "-o", "ExitOnForwardFailure=yes",
-			"-o", "StreamLocalBindUnlink=yes", "-L", here+":"+there, "root@127.0.0.1")
+			"-o", "StreamLocalBindUnlink=yes", way, here+":"+there, "root@127.0.0.1")
 		require.True(t, assertEventually(func() bool {
 			c, err := net.Dial("unix", here)
 			if err == nil {

@@ -202,6 +202,20 @@ func TestUnmountedWithinTheTree(t *testing.T) {
 	})
 }
 
+// hearing returns what writes a file in each of some directories and requires that each write is stamped.
+func (r *running) hearing(t *testing.T, root string) func(file string, dirs ...string) {
+	return func(file string, dirs ...string) {
+		t.Helper()
+		r.sync()
+		for _, dir := range dirs {
+			seen := logStamps(t, root)
+			write(t, filepath.Join(root, dir, file), "in "+dir)
+			r.sync()
+			seen.fresh(file, dir)
+		}
+	}
+}
+
 // One directory of a file system is mounted over another one of it, or shown elsewhere while the other
 // one is covered. fanotify took the path by the mount that was covered, where there was nothing: no
 // change in it was heard.
@@ -213,16 +227,7 @@ func TestMountsOneOverTheOther(t *testing.T) {
 		in := func(path string) string { return filepath.Join(root, path) }
 		from := func(path string) string { return filepath.Join(other, path) }
 		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
-		heard := func(what string, dirs ...string) {
-			t.Helper()
-			r.sync()
-			for _, dir := range dirs {
-				seen := logStamps(t, root)
-				write(t, in(dir+"/"+what), "new")
-				r.sync()
-				seen.fresh(what, dir)
-			}
-		}
+		heard := r.hearing(t, root)
 		bind(t, from("one"), in("a"))
 		heard("one", "a", "a/two/deep")
 		uncover := bind(t, from("one/two"), in("a"))
@@ -292,16 +297,7 @@ func TestMountedInWhatIsShownTwice(t *testing.T) {
 		root := newTree(t, "b/p/n/f = one", "a/q/", "0/", "z/")
 		in := func(path string) string { return filepath.Join(root, path) }
 		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
-		heard := func(what string, dirs ...string) {
-			t.Helper()
-			r.sync()
-			for _, dir := range dirs {
-				seen := logStamps(t, root)
-				write(t, in(dir+"/"+what), "in "+dir)
-				r.sync()
-				seen.fresh(what, dir)
-			}
-		}
+		heard := r.hearing(t, root)
 		bind(t, in("b"), in("a/q"))
 		testfs.Mount(t, in("b/p"), "mount", "-t", "tmpfs", "tidemark", in("b/p"))
 		must(t, os.MkdirAll(in("b/p/d/e"), 0o755))
