@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"slices"
 
@@ -18,8 +20,9 @@ func main() {
 	cli.Main(cli.Command{
 		Name:    "mirror",
 		Args:    []string{"SOURCE", "DEST"},
+		Many:    true,
 		Short:   "keep DEST equal to SOURCE",
-		Long:    "Mirror makes the contents of SOURCE the contents of DEST and keeps them so.\nSOURCE is http(s)://host[:port]/dir/, unix:/PATH[:/dir/] or a local directory. What is not in\nSOURCE is deleted from DEST, behind guards.",
+		Long:    "Mirror makes the contents of SOURCE the contents of DEST and keeps them so.\nSOURCE is http(s)://host[:port]/dir/, unix:/PATH[:/dir/] or a local directory. What is not in\nSOURCE is deleted from DEST, behind guards. Several SOURCEs are ways to one tree: the first that\ncan be used is, and another one while it is away.",
 		Example: "  tidemark-mirror http://host:8077/ /srv/copy\n  tidemark-mirror --once --dry-run http://host:8077/ /srv/copy\n  tidemark-mirror --status /srv/copy",
 		Flags:   o.define,
 		Alone: func(given int) bool {
@@ -32,6 +35,7 @@ func main() {
 
 func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.Source, o.Dest = env.Args["SOURCE"], env.Args["DEST"]
+	o.more = env.More
 	o.Log, o.Out, o.Ready, o.Notify = env.Log, env.Stdout, env.Ready, env.Notify
 	o.IntervalSet = env.Flags.Changed("interval")
 	o.SelectionSet = slices.ContainsFunc([]string{"include", "exclude", "no-delete", "no-links"}, env.Flags.Changed)
@@ -72,10 +76,9 @@ func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
 		return err
 	}
 	_ = os.Unsetenv(cli.EnvName("mirror", "header")) // what may be secret there is not for --exec
-	if o.TLS, o.Authorization, err = o.client.Load(env.Log, o.Source); err != nil {
+	if err = o.present(env.Log); err != nil {
 		return err
 	}
-	o.Credentials = o.client.Now
 	switch {
 	case o.verify && !o.Sums:
 		return mirror.Verify(ctx, o.Config, o.repair)
@@ -83,4 +86,30 @@ func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
 		return mirror.Once(ctx, o.Config)
 	}
 	return mirror.Run(ctx, o.Config)
+}
+
+// present sets what mirror presents itself with to each of its sources.
+func (o *options) present(log *slog.Logger) (err error) {
+	clients := o.client.Each(append([]string{o.Source}, o.more...))
+	first := clients[0]
+	if o.TLS, o.Authorization, err = first.Load(log, o.Source); err != nil {
+		return err
+	}
+	o.Credentials = first.Now
+	any := o.Authorization != ""
+	for i, c := range clients[1:] {
+		other := mirror.Other{Source: o.more[i], Credentials: c.Now}
+		if other.TLS, other.Authorization, err = c.Load(log, other.Source); err != nil {
+			return err
+		}
+		if other.Header, err = c.Header(); err != nil {
+			return err
+		}
+		o.Others = append(o.Others, other)
+		any = any || other.Authorization != ""
+	}
+	if o.client.Netrc && !any {
+		return exit.With(exit.Usage, errors.New("--netrc: there is no login for any of these hosts"), "add: machine HOST login NAME password WORD")
+	}
+	return nil
 }

@@ -18,6 +18,7 @@ type options struct {
 	mirror.Config
 	bwLimit cli.Size
 	client  cli.Client
+	more    []string // SOURCEs after the first
 	waitFor string
 	age     time.Duration // of --check
 	checks  bool          // --check was given

@@ -39,6 +39,7 @@ const stopGrace = 4500 * time.Millisecond
 type Command struct {
 	Name    string   // "watch": installed as tidemark-watch, environment TIDEMARK_WATCH_…
 	Args    []string // names of the positional arguments; also read from the environment
+	Many    bool     // the first of two arguments may be given several times
 	Short   string
 	Long    string
 	Example string
@@ -57,6 +58,7 @@ type Command struct {
 // Env is the surroundings of a program.
 type Env struct {
 	Args   map[string]string // positional arguments by name
+	More   []string          // with Command.Many: the first argument from its second value on
 	Stdout io.Writer
 	Log    *slog.Logger
 	Flags  *pflag.FlagSet
@@ -100,7 +102,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	defer end()
 	code := exit.Done
 	root := &cobra.Command{
-		Use:           "tidemark-" + c.Name + " [options] " + strings.Join(c.Args, " "),
+		Use:           "tidemark-" + c.Name + " [options] " + argumentsText(c),
 		Short:         c.Short,
 		Long:          c.Long,
 		Example:       c.Example,
@@ -112,11 +114,11 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 			if err := errors.Join(noneEmpty(cmd.Flags()), fromEnvironment(c, cmd.Flags())); err != nil {
 				return err
 			}
-			named, err := positional(c, args)
+			named, more, err := positional(c, args)
 			if err != nil {
 				return err
 			}
-			code, err = start(c, common, &Env{Args: named, Stdout: stdout, Flags: cmd.Flags()}, out)
+			code, err = start(c, common, &Env{Args: named, More: more, Stdout: stdout, Flags: cmd.Flags()}, out)
 			return err
 		},
 	}
@@ -139,6 +141,15 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		return max(code, exit.Of(err))
 	}
 	return code
+}
+
+// argumentsText shows the arguments in --help.
+func argumentsText(c Command) string {
+	text := strings.Join(c.Args, " ")
+	if c.Many {
+		text = strings.Replace(text, " ", "... ", 1)
+	}
+	return text
 }
 
 // usage prints the part of --help below the description. pflag puts

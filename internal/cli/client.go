@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -23,6 +24,7 @@ type Client struct {
 	TokenFile string
 	Netrc     bool     // login and password of the server's host are in ~/.netrc, or the file that NETRC names
 	Headers   []string // "NAME: VALUE"
+	some      bool     // of several servers not each needs a login in the netrc file
 
 	config        *kept[*tls.Config] // nil: no option was given
 	authorization *kept[string]      // nil: none is sent
@@ -37,7 +39,7 @@ func (c *Client) Load(log *slog.Logger, source string) (config *tls.Config, auth
 	case c.TokenFile != "":
 		c.authorization, err = keep(log, c.readToken, c.TokenFile)
 	case c.Netrc:
-		c.authorization, err = keepLogin(log, source)
+		c.authorization, err = keepLogin(log, source, c.some)
 	}
 	if err != nil {
 		return nil, "", err
@@ -52,6 +54,38 @@ func (c *Client) Load(log *slog.Logger, source string) (config *tls.Config, auth
 	}
 	config, authorization = c.Now()
 	return config, authorization, nil
+}
+
+// Each returns a Client for each of several sources. The token and the headers of c are for the first, and
+// for those at the same scheme, host and port, or socket: they may be secret. The others get no more
+// than a login by Netrc, which names its host. The certificate is for all: it is no secret.
+func (c *Client) Each(sources []string) []*Client {
+	list := make([]*Client, len(sources))
+	for i, source := range sources {
+		one := &Client{CA: c.CA, Cert: c.Cert, Key: c.Key, Netrc: c.Netrc, some: len(sources) > 1}
+		if i == 0 || originOf(source) != "" && originOf(source) == originOf(sources[0]) { // guard (always): TestSecretsGoToOneHost
+			one.TokenFile, one.Headers = c.TokenFile, c.Headers
+		}
+		list[i] = one
+	}
+	return list
+}
+
+// originOf returns scheme, host and port of a source, or its socket; "" if it is a directory.
+func originOf(source string) string {
+	if rest, ok := strings.CutPrefix(source, "unix:/"); ok {
+		socket, _, _ := strings.Cut(rest, ":")
+		return "unix:/" + socket
+	}
+	u, err := url.Parse(source)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // Now returns what the files hold now, or what they held when they could be used last.

@@ -18,16 +18,26 @@ import (
 )
 
 // keepLogin keeps what the netrc file says for the host of source, as the value of an Authorization.
-func keepLogin(log *slog.Logger, source string) (*kept[string], error) {
+// With some it may be nothing: others are asked, too.
+func keepLogin(log *slog.Logger, source string, some bool) (*kept[string], error) {
 	file, err := netrcFile()
 	if err != nil {
 		return nil, err
 	}
 	u, err := url.Parse(source)
 	if err != nil || u.Hostname() == "" {
+		if some {
+			return nil, nil
+		}
 		return nil, exit.With(exit.Usage, errors.New("--netrc: SOURCE is no URL with a host"), "give SOURCE as http(s)://host[:port]/dir/")
 	}
-	return keep(log, func() (string, error) { return readLogin(file, u.Hostname()) }, file)
+	return keep(log, func() (string, error) {
+		login, err := readLogin(file, u.Hostname())
+		if some && errors.Is(err, errNoLogin) {
+			return "", nil
+		}
+		return login, err
+	}, file)
 }
 
 // netrcFile returns the path of the file, as curl and others find it.
@@ -44,7 +54,7 @@ func netrcFile() (string, error) {
 const mostNetrc = 1 << 20
 
 // readLogin reads login and password of a host from a netrc file; of "default" if it does not name the
-// host.
+// host; errNoLogin if that is missing, too.
 func readLogin(file, host string) (string, error) {
 	text, err := readNetrc(file)
 	if err != nil {
@@ -69,8 +79,10 @@ func readLogin(file, host string) (string, error) {
 			return "Basic " + base64.StdEncoding.EncodeToString([]byte(l.name+":"+l.password)), nil
 		}
 	}
-	return "", exit.With(exit.Usage, fmt.Errorf("--netrc: %q has no login for %q", file, host), "add: machine "+host+" login NAME password WORD")
+	return "", exit.With(exit.Usage, fmt.Errorf("--netrc: %q has %w for %q", file, errNoLogin, host), "add: machine "+host+" login NAME password WORD")
 }
+
+var errNoLogin = errors.New("no login")
 
 // readNetrc returns what is in the file.
 func readNetrc(file string) (string, error) {

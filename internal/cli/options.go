@@ -102,28 +102,50 @@ func noneEmpty(flags *pflag.FlagSet) (err error) {
 // Repeatable marks an option that may be given several times.
 type Repeatable interface{ Repeatable() }
 
-// positional returns the arguments by their names, missing ones from the environment.
-func positional(c Command, args []string) (map[string]string, error) {
+// positional returns the arguments by their names, missing ones from the environment. more are further
+// values of the first one, if there may be many: of a variable those that white space separates, if each
+// is a URL or an absolute path.
+func positional(c Command, args []string) (named map[string]string, more []string, err error) {
 	names := c.Args
 	if c.Alone != nil && c.Alone(len(args)) {
 		names = names[len(names)-1:]
 	}
-	if len(args) > len(names) {
-		return nil, exit.With(exit.Usage, fmt.Errorf("unexpected argument %q", args[len(names)]), "see --help")
+	if last := len(args) - 1; c.Many && len(names) > 1 && last >= len(names) {
+		more = args[1:last]
+		args = []string{args[0], args[last]}
 	}
-	named := map[string]string{}
+	if len(args) > len(names) {
+		return nil, nil, exit.With(exit.Usage, fmt.Errorf("unexpected argument %q", args[len(names)]), "see --help")
+	}
+	named = map[string]string{}
 	for i, name := range names {
 		value := os.Getenv(EnvName(c.Name, name))
 		if i < len(args) {
 			value = args[i]
+		} else if c.Many && i == 0 && len(names) > 1 {
+			value, more = splitMany(value)
 		}
 		if value == "" {
-			return nil, exit.With(exit.Usage, fmt.Errorf("%s is missing", name),
+			return nil, nil, exit.With(exit.Usage, fmt.Errorf("%s is missing", name),
 				"give it as an argument or in "+EnvName(c.Name, name))
 		}
 		named[name] = value
 	}
-	return named, nil
+	return named, more, nil
+}
+
+// splitMany returns the values in a variable. A path may have blanks.
+func splitMany(value string) (first string, more []string) {
+	fields := strings.Fields(value)
+	for _, f := range fields {
+		if !strings.Contains(f, "://") && !strings.HasPrefix(f, "unix:/") && !strings.HasPrefix(f, "/") { // guard: TestManyArguments
+			return value, nil
+		}
+	}
+	if len(fields) < 2 {
+		return value, nil
+	}
+	return fields[0], fields[1:]
 }
 
 // Size is an option in bytes: 64M, 1.5GiB or plain digits; K, M, G are powers of 1024

@@ -86,7 +86,7 @@ func (d *daemon) saysAnother(a *source.Root) bool {
 // nothing is new.
 func (d *daemon) isKnown(a *source.Root) bool {
 	t, k := d.mirror.replica.Tree(), &d.known
-	return a.Stamp == k.stamp && !a.Hot && a.State == k.state && a.Tree.Epoch == k.epoch && a.Unread == k.unread &&
+	return !a.Switched && a.Stamp == k.stamp && !a.Hot && a.State == k.state && a.Tree.Epoch == k.epoch && a.Unread == k.unread &&
 		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
 }
 

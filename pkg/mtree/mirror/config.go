@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -23,9 +24,10 @@ import (
 // Config says what is copied, where to, and how. Source and Dest are needed. The zero value
 // of every other field stands for its default.
 type Config struct {
-	Source   string // http(s)://host[:port]/dir/, unix:/PATH[:/dir/] or a local directory
-	Dest     string // the copy; made if it is missing
-	StateDir string // where mirror keeps its state; "": in Dest/.tidemark
+	Source   string  // http(s)://host[:port]/dir/, unix:/PATH[:/dir/] or a local directory
+	Others   []Other // further sources, in the order in which they are preferred, after Source: each shows the same tree
+	Dest     string  // the copy; made if it is missing
+	StateDir string  // where mirror keeps its state; "": in Dest/.tidemark
 
 	Interval    time.Duration // between polls where no long poll is possible; 0: 1 s
 	IntervalSet bool          // Interval also paces full walks, else max(10 min, 20 x the last one)
@@ -85,6 +87,15 @@ type Config struct {
 	vary         func(time.Duration) time.Duration // a pause below that; nil: at random. A simulation chooses
 }
 
+// Other is a further source, and what is sent to it: the fields are as those of Config.
+type Other struct {
+	Source        string
+	TLS           *tls.Config
+	Authorization string
+	Header        map[string][]string
+	Credentials   func() (*tls.Config, string)
+}
+
 // Values of Config.Durability: what is on disk before it counts.
 const (
 	Batch = "batch" // one flush before the stamps
@@ -110,10 +121,10 @@ const restartGrace = 10 * time.Second
 
 // withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {
-	if !remote.IsURL(c.Source) && c.Source != "" {
-		if path, err := filepath.Abs(c.Source); err == nil {
-			c.Source = path // the copy records it, for processes with other working directories
-		}
+	c.Source = absolute(c.Source)
+	c.Others = slices.Clone(c.Others)
+	for i := range c.Others {
+		c.Others[i].Source = absolute(c.Others[i].Source)
 	}
 	if c.Interval <= 0 {
 		c.Interval = defaultInterval
@@ -171,6 +182,17 @@ func (c Config) withDefaults() Config {
 		c.commitFiles = defaultCommitFiles
 	}
 	return c
+}
+
+// absolute makes the path of a local source absolute: the copy records it, for processes with other
+// working directories.
+func absolute(source string) string {
+	if !remote.IsURL(source) && source != "" {
+		if path, err := filepath.Abs(source); err == nil {
+			return path
+		}
+	}
+	return source
 }
 
 // selection returns the options that decide which entries a complete copy has.

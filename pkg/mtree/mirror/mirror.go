@@ -17,6 +17,7 @@ type mirror struct {
 	config  Config
 	rules   rules
 	source  origin
+	several *sources // source, if there are several; else nil
 	replica *replica.Replica
 	lineage *lineage.Lineage
 	limiter *rate.Limiter // of file contents; nil: no limit
@@ -46,13 +47,18 @@ func open(c Config) (*mirror, error) {
 	if m.source, err = openSource(&c); err != nil {
 		return nil, err
 	}
+	var names []string
+	if m.several, _ = m.source.(*sources); m.several != nil {
+		names = m.several.names()
+	}
 	m.lineage = lineage.New(lineage.Options{
-		Upstream: state.SourceName(c.Source), Selection: c.selection().Rules(), Adopt: c.Adopt, Sums: c.Sums, Repair: c.repair, Log: c.Log,
+		Upstream: state.SourceName(c.Source), Sources: names, Selection: c.selection().Rules(), Adopt: c.Adopt, Sums: c.Sums, Repair: c.repair, Log: c.Log,
 	}, m.source)
 	if err := m.openReplica(nil); err != nil {
 		m.source.Close()
 		return nil, err
 	}
+	m.several.begin(m)
 	if held, err := m.replica.Held(); err == nil {
 		c.Stats.Held.Store(held.Total())
 	}

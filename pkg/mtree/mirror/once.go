@@ -34,7 +34,7 @@ func Once(ctx context.Context, c Config) error {
 		if r != nil {
 			total.Add(r)
 		}
-		stuck := r != nil && r.Failed+r.Held > 0 && !r.MadeRoom()
+		stuck := r != nil && r.Failed+r.Held > 0 && !r.MadeRoom() && !m.several.isLost()
 		if err != nil || r.Complete || stuck || try == movingTries || m.config.DryRun {
 			if r != nil {
 				m.summary(&total)

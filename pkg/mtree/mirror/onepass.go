@@ -24,6 +24,9 @@ func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.R
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
 	}
+	if m.several != nil {
+		m.lineage.Use(m.several.name())
+	}
 	claim, err := m.lineage.Claim(ctx, &root)
 	if err != nil {
 		return nil, err
@@ -70,7 +73,8 @@ func (m *mirror) newEnv(root *source.Root) *work.Env {
 	c := &m.config
 	return &work.Env{
 		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.rules.filters, Verified: &m.verified, Wholes: &m.wholes, Limiter: m.limiter, Log: c.Log,
-		DryRun: c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner || m.rules.rights.Owns(), Rights: m.rules.rights, SyncEach: c.Durability == Each,
+		Several: m.several != nil || len(m.replica.Tree().Sources) > 0,
+		DryRun:  c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner || m.rules.rights.Owns(), Rights: m.rules.rights, SyncEach: c.Durability == Each,
 	}
 }
 

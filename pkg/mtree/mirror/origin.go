@@ -25,6 +25,12 @@ type origin interface {
 // openSource returns the source that the configuration names.
 func openSource(c *Config) (origin, error) {
 	switch {
+	case len(c.Others) > 0:
+		s, err := openSources(c)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	case c.open != nil:
 		return c.open(c)
 	case c.Source == "":

@@ -80,7 +80,10 @@ func (m *mirror) confirm(at mtree.Stamp) {
 // is published. A mirror that was stopped has none: "".
 func causeOf(err error) string {
 	var errno syscall.Errno
+	var none *errNone
 	switch status := remote.StatusText(err); {
+	case errors.As(err, &none): // each has a cause of its own: --status says which
+		return "none of the sources can be used"
 	case status != "":
 		return "the source answers " + status
 	case errors.Is(err, work.ErrPast):

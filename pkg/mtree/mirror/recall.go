@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
+	"slices"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
@@ -22,7 +24,7 @@ func (c *Config) recall(repair bool) error {
 	defer l.Close()
 	none, was, is := lineage.Selection{}, lineage.ParseSelection(l.Tree.Filters), c.selection()
 	given := c.SelectionSet || !is.IsLike(none)
-	another := c.Source != "" && state.SourceName(c.Source) != state.SourceName(l.Tree.Upstream)
+	another := c.Source != "" && state.SourceName(c.Source) != state.SourceName(l.Tree.Upstream) && !slices.Contains(l.Tree.Sources, state.SourceName(c.Source))
 	switch {
 	case repair && given && !is.IsLike(was): // guard: TestWhatRepairRefuses
 		return exit.With(exit.Refused, fmt.Errorf("the copy was made with %s", optionsOf(was)),
@@ -40,8 +42,27 @@ func (c *Config) recall(repair bool) error {
 	if c.Chown == "" { // guard: TestRightsOfACopyAreRecalled
 		c.Chown = was.Chown
 	}
-	c.Source = cmp.Or(c.Source, l.Tree.Upstream)
+	if c.Source == "" {
+		c.recallSources(&l.Tree)
+	}
 	return nil
+}
+
+// recallSources takes the source, or the several ones, that the copy was made from. What is sent along is
+// for the first: it may be secret.
+func (c *Config) recallSources(t *state.Tree) {
+	c.Source = t.Upstream
+	if len(t.Sources) < 2 {
+		return
+	}
+	c.Source = t.Sources[0]
+	withoutLogin := func() (*tls.Config, string) { return c.TLS, "" }
+	if now := c.Credentials; now != nil {
+		withoutLogin = func() (*tls.Config, string) { config, _ := now(); return config, "" }
+	}
+	for _, name := range t.Sources[1:] {
+		c.Others = append(c.Others, Other{Source: name, TLS: c.TLS, Credentials: withoutLogin}) // guard: TestVerifyAsksTheSourcesOfTheCopy
+	}
 }
 
 // optionsOf names the options of a selection for a message.

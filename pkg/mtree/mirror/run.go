@@ -94,6 +94,10 @@ func (d *daemon) turn(ctx context.Context) error {
 		d.mirror.config.Log.Warn("hook", "error", hookErr)
 	}
 	d.ended(ctx, r, &a.Root, began)
+	if d.mirror.several.isLost() {
+		d.again = true // another one may have what is missing
+		d.pause(ctx, restartPause)
+	}
 	return nil
 }
 

@@ -28,7 +28,12 @@ type Stats struct {
 	Errors     atomic.Int64 // passes that ended early, or could not begin, because of the source or the local disk
 	Up         atomic.Int64 // 1: the source answered when it was asked last; 0: it did not
 	Confirmed  atomic.Int64 // up to when the copy is known to equal what the source published, Unix seconds; 0: not known
-	State      atomic.Int64 // of the copy, as the mirror publishes it: 0 filling, 1 mirrored, 2 unwatched
+
+	SourceNumber  atomic.Int64 // of several sources the one that is used, counted from 1; 0: none can be used, or there is only one
+	SourceChanges atomic.Int64 // how often another one was used than before
+	several       atomic.Bool  // there are several
+
+	State atomic.Int64 // of the copy, as the mirror publishes it: 0 filling, 1 mirrored, 2 unwatched
 }
 
 // ofPass returns the counters that a pass increases.
@@ -59,6 +64,10 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("last_pass_seconds", "When the last pass ended, Unix seconds.", s.LastPass.Load())
 	yield("errors_total", "Passes that ended early or could not begin.", s.Errors.Load())
 	yield("source_up", "1: the source answered last time; 0: it did not.", s.Up.Load())
+	if number, changes := s.SourceNumber.Load(), s.SourceChanges.Load(); s.several.Load() {
+		yield("source_number", "Which SOURCE is used, counted from 1; 0: none can be used.", number)
+		yield("source_changes_total", "Changes to another SOURCE.", changes)
+	}
 	yield("state", "State of the copy: 0 filling, 1 mirrored, 2 unwatched (the source's stamps do not prune).", s.State.Load())
 	if at := s.Confirmed.Load(); at != 0 {
 		yield("last_success_timestamp_seconds", "Until when the copy is known to be what the source published, Unix seconds.", at)

@@ -45,7 +45,16 @@ type copyReport struct {
 	Unread     int    `json:"unread,omitempty"` // directories that the source may not read, and that the copy never had whole
 	Held       int64  `json:"held"`             // entries
 
+	Sources       []sourceReport `json:"sources,omitempty"` // if there are several
 	HeldDeletions []heldDeletion `json:"held_deletions,omitempty"`
+}
+
+// sourceReport says how one of several sources stands.
+type sourceReport struct {
+	Source string    `json:"source"`
+	Used   bool      `json:"used"`
+	Since  time.Time `json:"since"`
+	Why    string    `json:"why,omitempty"` // it is not used; "": another one is preferred
 }
 
 // heldDeletion is a deletion that is held.
@@ -151,6 +160,10 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
+	sources, err := l.Sources()
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "")
+	}
 	s, counters, confirmed := &l.Status, replica.CountersOf(&l.Status), l.Confirmed()
 	r := &copyReport{
 		State: l.State, Source: state.SourceName(l.Tree.Upstream), Tree: l.Tree.ID,
@@ -177,6 +190,9 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 		ended := time.Unix(counters.Ended, 0).UTC()
 		r.LastChange = &ended
 	}
+	for _, s := range sources {
+		r.Sources = append(r.Sources, sourceReport{s.Name, s.Used, s.Since.Time(), s.Why})
+	}
 	for i := range held.Entries {
 		e := &held.Entries[i]
 		r.HeldDeletions = append(r.HeldDeletions, heldDeletion{e.Why, e.Kind.String(), mtree.EscapeName(e.Path), e.Entries})
@@ -195,7 +211,9 @@ func clockTime(s *mtree.Stamp) *time.Time {
 
 // print writes the report as lines.
 func (r *copyReport) print(w io.Writer) {
-	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", r.State, r.Source, r.treeLines())
+	fmt.Fprintf(w, "state: %s\nsource: %s\n", r.State, r.Source)
+	r.printSources(w)
+	fmt.Fprint(w, r.treeLines())
 	r.printSource(w)
 	if r.Walks {
 		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
@@ -225,6 +243,20 @@ func (r *copyReport) print(w io.Writer) {
 		}
 		path, _ := mtree.UnescapeName(e.Path)
 		fmt.Fprintf(w, "  %s %s, %d entries\n", e.Kind, mtree.QuotePath(path), e.Entries)
+	}
+}
+
+// printSources writes which of several sources is used, and why others are not.
+func (r *copyReport) printSources(w io.Writer) {
+	for i, s := range r.Sources {
+		how := "not needed"
+		switch {
+		case s.Used:
+			how = "used"
+		case s.Why != "":
+			how = "not used: " + mtree.QuotePath(s.Why)
+		}
+		fmt.Fprintf(w, "source %d: %s: %s, since %s\n", i+1, mtree.QuotePath(s.Source), how, s.Since.Format(time.RFC3339))
 	}
 }
 

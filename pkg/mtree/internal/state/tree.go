@@ -47,6 +47,7 @@ type Tree struct {
 
 	// In a copy only.
 	Upstream    string   `json:"upstream,omitempty"` // SourceName of SOURCE
+	Sources     []string `json:"sources,omitempty"`  // SourceName of each SOURCE, if there are several; Upstream is the one that is used
 	NoID        bool     `json:"no_id,omitempty"`    // the source has no tree id: ID was made here
 	Place       string   `json:"place,omitempty"`    // PlaceOf a local SOURCE without a tree id
 	Path        string   `json:"path,omitempty"`     // the directory of the tree that it is a copy of: "/" or "/a/b"; "": not known

@@ -35,6 +35,10 @@ func (t *Tree) texts() []*string {
 	for i := range t.Filters {
 		all = append(all, &t.Filters[i])
 	}
+	t.Sources = slices.Clone(t.Sources)
+	for i := range t.Sources {
+		all = append(all, &t.Sources[i])
+	}
 	return all
 }
 

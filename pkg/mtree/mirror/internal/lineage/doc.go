@@ -17,6 +17,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	claim.go            Claim: what a pass may do, and what is written for that
+//	several.go          which of several sources may be used
 //	judge.go, next.go   may the copy follow this source; what it is a copy of from now on
 //	runs.go             which runs of the source's watch were listed
 //	lineage.go          Lineage

@@ -76,6 +76,6 @@ func (l *Lineage) refuse(err error, remedy string) error {
 // source.
 func (l *Lineage) adopts() bool {
 	t := l.replica.Tree()
-	done := t.Adopted == l.Upstream && t.BoundTo(l.replica.Self)
-	return l.Adopt && !l.adopted && !done // guard (without !done): TestAdoptActsOnce
+	done := t.Adopted == l.given() && t.BoundTo(l.replica.Self) // guard (l.given() -> l.Upstream): TestAdoptActsOnceForAllSources
+	return l.Adopt && !l.adopted && !done                       // guard (without !done): TestAdoptActsOnce
 }

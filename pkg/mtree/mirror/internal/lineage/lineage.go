@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"tidemark/pkg/mtree/exit"
@@ -12,6 +13,7 @@ import (
 // Options are what a claim depends on, in addition to the source and the copy.
 type Options struct {
 	Upstream  string   // the source as it is recorded in the copy: state.SourceName of SOURCE
+	Sources   []string // of several sources the names, in the order in which they are preferred; Use says which is Upstream
 	Selection []string // Selection.Rules; if they change, nothing is complete any more
 	Adopt     bool     // the copy may become a copy of another tree, once
 	Sums      bool     // the first full walk compares files of equal size and time by their sums
@@ -38,6 +40,18 @@ type Lineage struct {
 // New returns the lineage of a copy of src. SetReplica must follow.
 func New(o Options, src overlap.Source) *Lineage {
 	return &Lineage{Options: o, source: src, pause: func(d time.Duration) { <-time.After(d) }}
+}
+
+// Use makes one of several sources the one that the copy is made from.
+func (l *Lineage) Use(name string) { l.Upstream = name }
+
+// given names all sources in one text, for Tree.Adopted. A URL has no blanks, and the other names begin
+// with "/" or "unix:/".
+func (l *Lineage) given() string {
+	if len(l.Sources) == 0 {
+		return l.Upstream
+	}
+	return strings.Join(l.Sources, " ")
 }
 
 // Guard returns the guard that refuses a copy that would be copied into itself.

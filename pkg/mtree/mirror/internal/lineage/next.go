@@ -22,6 +22,15 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	}
 	same := is.ID == was.ID && is.NoID == was.NoID && !l.adopts()
 	switch {
+	case len(l.Sources) > 0:
+		is.Sources = l.Sources
+	case !isOneTree(&was, &is): // guard (always): TestRestartWithOtherSources
+		is.Sources = nil // of what is recorded nothing was of this source
+	case len(was.Sources) > 0 && was.Sources[0] != is.Upstream: // the others may have left records
+		others := slices.DeleteFunc(slices.Clone(was.Sources), func(name string) bool { return name == is.Upstream })
+		is.Sources = append([]string{is.Upstream}, others...)
+	}
+	switch {
 	case !same || root.Tree.Epoch >= was.Epoch:
 		is.Epoch, is.Older = root.Tree.Epoch, 0
 	case root.Tree.Epoch != 0:
@@ -48,7 +57,7 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	}
 	switch {
 	case l.Adopt:
-		is.Adopted = is.Upstream
+		is.Adopted = l.given()
 	case !l.Repair: // guard (always): TestARepairIsNoStartWithoutAdopt
 		is.Adopted = ""
 	}
@@ -61,7 +70,7 @@ func newIn(was, is *state.Tree) string {
 	switch {
 	case was.ID != is.ID || was.NoID != is.NoID:
 		return "this copy is new to its source, or the other way round"
-	case state.SourceName(was.Upstream) != is.Upstream:
+	case !isOneTree(was, is):
 		return "another SOURCE"
 	case was.Path != is.Path && was.Path != "":
 		return "another directory of the tree"
@@ -71,16 +80,25 @@ func newIn(was, is *state.Tree) string {
 		return "the source is in another epoch: it cannot prove what changed"
 	case !slices.Equal(was.Filters, is.Filters):
 		return "other filters, --no-delete, --no-links, --owner, --chmod or --chown"
+	case was.Fingerprint != is.Fingerprint && state.SourceName(was.Upstream) != is.Upstream:
+		return "another one of the SOURCEs, which shows the tree with other options or rights"
 	case was.Fingerprint != is.Fingerprint:
 		return "the source's serve has other options or rights, or so has a source further up"
 	}
 	return ""
 }
 
+// isOneTree reports whether the source is the one that the copy was made from, or another one that shows
+// the same tree: it is one of several, each of which proves that (Lineage.MayUse) before it is used.
+func isOneTree(was, is *state.Tree) bool {
+	return state.SourceName(was.Upstream) == is.Upstream ||
+		was.ID == is.ID && !was.NoID && !is.NoID && slices.Contains(is.Sources, is.Upstream) // guard (returns false): TestSwitchCostsNoWalk
+}
+
 // otherClock reports whether what the copy remembers of the source's clock may be of
 // another one: a listing may then be later, though its `now` is lower.
 func otherClock(was, is *state.Tree) bool {
-	return was.ID != is.ID || was.NoID != is.NoID || was.Epoch != is.Epoch || was.Older != is.Older || state.SourceName(was.Upstream) != is.Upstream
+	return was.ID != is.ID || was.NoID != is.NoID || was.Epoch != is.Epoch || was.Older != is.Older || !isOneTree(was, is)
 }
 
 // reason returns, for the log, why everything is compared.

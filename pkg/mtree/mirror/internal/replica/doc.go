@@ -29,6 +29,7 @@
 //	record.go, lists.go              what is known of a directory and what is doubted; lists in files
 //	replica.go                       Replica, and what it is a copy of
 //	held.go, uncopied.go, unread.go  the lists: held deletions, entries left out, directories not given
+//	sources.go                       the list of several sources
 //	announcer.go                     what is known of the stamps that the copy has shown
 //	deletion.go, proven.go           what has to go; directories known to be complete
 //	host.go, stay.go, errors.go      paths of this machine; how long its disk lost nothing; failures of the disk and their remedies

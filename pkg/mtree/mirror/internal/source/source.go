@@ -63,6 +63,7 @@ type Root struct {
 	Upstreams   string     // how the source came about, if it is a copy itself (wire.FormatUpstreams)
 	Server      string     // what kind of server answers, for messages
 	OtherServer bool       // it is not serve: listings have no stamps, ids and ctimes
+	Switched    bool       // it is the first answer of another one of several sources
 }
 
 // Fresh, as the least stamp for List, asks for a listing that comes from no cache.

@@ -49,6 +49,10 @@ type Env struct {
 	BeforeChange func()            // called before each change of the copy
 	Arriving     *atomic.Int64     // counts bytes of files as they arrive; nil: not counted
 
+	// Several says that records may be of another source, which shows the same tree: directories have
+	// other ids there, and its clock is another one.
+	Several bool
+
 	DryRun   bool // nothing is changed
 	NoDelete bool // only deletions that were held before are carried out
 	NoLinks  bool // symlinks are left out

@@ -194,7 +194,8 @@ func (env *Env) findExtra(t *Target, v *VisitResult, dir *disk.Dir) {
 // nothing to do, whatever a part of it tells.
 func (env *Env) isSame(t *Target, v *VisitResult, info disk.Info) bool {
 	return v.Had && !t.Doubts.Below() && env.Root.State.Prunes() &&
-		env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing)
+		env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) &&
+		(env.Several || !isReplaced(v.Before, &v.Listing)) // guard (without env.Several): TestSwitchCostsNoWalk
 }
 
 // take makes a listing the one that a visit compares with.
@@ -219,7 +220,7 @@ func (env *Env) isLater(t *Target, l *source.Dir) bool {
 // before that of an unfinished directory.
 func (env *Env) isOlder(v *VisitResult) bool {
 	return v.Had && !env.Root.OtherServer && (v.Listing.Stamp.Before(v.Before.Stamp) ||
-		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now)) // guard: TestAClockSetBackProvesNoBytes
+		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now) && !env.isElsewhere(v)) // guard: TestAClockSetBackProvesNoBytes
 }
 
 // mayGoBack reports whether the directory may get an older content than it has. By another
@@ -253,7 +254,7 @@ func (env *Env) isPast(v *VisitResult) bool {
 	if env.goesBack(v) {
 		return true
 	}
-	if !v.Had || v.Doubts&replica.DoubtClock != 0 || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(source.AheadOfUs)) {
+	if !v.Had || v.Doubts&replica.DoubtClock != 0 || env.isElsewhere(v) || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(source.AheadOfUs)) {
 		return false
 	}
 	if v.Listing.Now == v.Before.Now && v.Listing.Stamp.Before(v.Before.Stamp) { // guard: TestTheListingBeforeTheParts
@@ -289,11 +290,14 @@ func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *
 // nil if the copy has no such directory; that happens in a dry run only.
 func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.Entry) {
 	v.Listing.Entries = env.wanted(t.Path, v.Listing.Entries)
-	another := isReplaced(v.Before, &v.Listing)
+	another, elsewhere := isReplaced(v.Before, &v.Listing), env.isElsewhere(v)
+	// What another source showed under this stamp is what this one shows. Under another stamp the files
+	// may come from a directory that was replaced since.
+	proved := elsewhere && v.Intact && v.Before.Stamp == v.Listing.Stamp && env.Root.State.Prunes()
 	// The copy's files may come from another directory, or from another time. This doubt is
 	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
-	if another || env.isOlder(v) || v.isUnproved(have) || v.stripped { // guard (without env.isOlder): TestAStampThatWentBack
+	if another && !proved || env.isOlder(v) || v.isUnproved(have) || v.stripped { // guard (without env.isOlder): TestAStampThatWentBack
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = v.record()
@@ -303,7 +307,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.trusts()))
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
-	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{}, v.Before.Now
+	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{} && !proved, v.Before.Now // guard (without !proved): TestSourcesOfDifferentOptions
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
 		o.Slack, o.Verified = plan.LossSlack, nil                           // what was compared may be lost since
 		o.Listed = mtree.Earlier(o.Listed, epochBegan(env.Root.Tree.Epoch)) // guard: TestSimulationFound
@@ -323,7 +327,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		env.keepKnown(v, &o)
 	}
 	for _, c := range v.Plan.Dirs {
-		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) { // guard (without v.Doubts): TestOtherOptionsReachALocalCopy
+		if IsFresh(c) || another && !elsewhere || v.Doubts.Below() || !env.prunes(dir, t.Path, c) { // guard (without v.Doubts): TestOtherOptionsReachALocalCopy
 			v.Below = append(v.Below, c)
 		}
 	}

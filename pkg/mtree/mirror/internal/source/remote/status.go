@@ -101,6 +101,12 @@ func IsAway(err error) bool {
 	return errors.As(err, &network) || errors.As(err, &errno)
 }
 
+// IsDown reports whether nothing could be connected to: no server is there.
+func IsDown(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
 // StatusText names the status in a server's answer, "" for any other error. It has no
 // path and no address.
 func StatusText(err error) string {

@@ -1,0 +1,109 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
+	"tidemark/pkg/mtree/wire"
+)
+
+// candidate is one of several sources.
+type candidate struct {
+	name   string // state.SourceName
+	open   func() (origin, error)
+	origin origin // nil: it could not be opened yet, or is not open any more
+
+	why   string      // why it is not used; "": it is, or it was not asked
+	since mtree.Stamp // by the local clock: since when that is so
+	stale bool        // it is a copy that no mirror keeps: it brings no news
+}
+
+// candidates returns the sources that the configuration names, in their order. A local directory that
+// is missing is no error: it may be mounted later.
+func candidates(c *Config) (list []*candidate, err error) {
+	for i := range len(c.Others) + 1 {
+		one := *c
+		if one.Others = nil; i > 0 {
+			o := &c.Others[i-1]
+			one.Source, one.TLS, one.Authorization, one.Header, one.Credentials = o.Source, o.TLS, o.Authorization, o.Header, o.Credentials
+		}
+		n := &candidate{name: state.SourceName(one.Source), open: func() (origin, error) { return openSource(&one) }, since: c.Now()}
+		for _, other := range list {
+			if other.name == n.name {
+				err = exit.With(exit.Usage, errors.New("SOURCE "+mtree.QuotePath(n.name)+" is given twice"), "leave one out")
+			}
+		}
+		if err == nil {
+			n.origin, err = n.open()
+		}
+		if exit.Of(err) == exit.Usage || exit.Of(err) == exit.Refused {
+			for _, other := range list {
+				other.close()
+			}
+			return nil, err
+		}
+		err = nil
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+// close closes the source. It is opened again when it is asked.
+func (n *candidate) close() {
+	if n.origin != nil {
+		n.origin.Close()
+		n.origin = nil
+	}
+}
+
+// ask returns the root as it is now, within that time. With once, a request that fails is not repeated.
+func (n *candidate) ask(ctx context.Context, within time.Duration, once bool) (root source.Root, err error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if n.origin == nil {
+		if n.origin, err = n.open(); err != nil {
+			n.origin = nil
+			return root, err
+		}
+	}
+	root, err = n.origin.Root(ctx, source.Poll{Once: once})
+	if errors.Is(err, source.ErrOtherDirectory) {
+		root, err = n.origin.Root(ctx, source.Poll{Once: once})
+	}
+	n.look(&root, err)
+	return root, err
+}
+
+// look notes what an answer says of the source.
+func (n *candidate) look(root *source.Root, err error) {
+	n.stale = err == nil && root.State == wire.Stale
+}
+
+// set notes why the source is not used. It reports whether that is new.
+func (n *candidate) set(why string, now mtree.Stamp) bool {
+	if n.why == why {
+		return false
+	}
+	n.why, n.since = why, now
+	return true
+}
+
+// causeText says in a few words what an error of a source means, always the same for the same cause: it
+// is written to disk if it changes.
+func causeText(err error) string {
+	switch status := remote.StatusText(err); {
+	case status != "":
+		return "it answers " + status
+	case errors.Is(err, mtree.ErrListing):
+		return "it gives no listing"
+	case remote.IsAway(err), exit.Of(err) == exit.Unreachable, errors.Is(err, context.DeadlineExceeded):
+		return "it does not answer"
+	}
+	return "it cannot be read"
+}
