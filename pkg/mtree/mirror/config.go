@@ -81,6 +81,7 @@ type Config struct {
 	beforeDelete func()                            // called before a pass deletes; tests stop there
 	meanwhile    func()                            // called after the first look at Dest and before its lock; tests act there
 	serveLook    time.Duration                     // pause between looks whether serve answers now; 0: a minute. Tests shorten it
+	firstProbe   time.Duration                     // until a source that is preferred is asked again; 0: 2 s. Tests shorten it
 	largeRoom    int                               // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
 	commitFiles  int                               // a pass commits after that many files; 0: 10,000. Tests lower it
 	restartGrace time.Duration                     // how long a release waits for a mirror to be started again
@@ -171,6 +172,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.serveLook == 0 {
 		c.serveLook = defaultServeLook
+	}
+	if c.firstProbe == 0 {
+		c.firstProbe = firstProbe
 	}
 	if c.restartGrace == 0 {
 		c.restartGrace = restartGrace

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -60,13 +61,14 @@ func openSources(c *Config) (*sources, error) {
 		return nil, err
 	}
 	c.Stats.several.Store(true)
-	return &sources{list: list, c: c, stats: c.Stats, used: -1, first: firstProbe, judge: func(root *source.Root, _ int, _ bool) error { return new(lineage.Lineage).MayStay(root) }}, nil
+	return &sources{list: list, c: c, stats: c.Stats, used: -1, first: c.firstProbe, judge: func(root *source.Root, _ int, _ bool) error { return new(lineage.Lineage).MayStay(root) }}, nil
 }
 
 // begin lets the lineage of an opened copy judge, and the copy tell how the sources stand. nil has one
 // source only.
 func (s *sources) begin(m *mirror) {
 	if s == nil {
+		_ = m.replica.WriteSources(nil) // there may have been several: only --status reads it
 		return
 	}
 	s.judge = func(root *source.Root, number int, fresh bool) error {
@@ -344,7 +346,11 @@ func (s *sources) use(to int, root source.Root) source.Root {
 	s.plan(was)
 	if root.Switched = was >= 0; root.Switched {
 		s.stats.SourceChanges.Add(1)
-		s.c.Log.Warn("another source is used", "source", s.list[to].name, "number", to+1, "before", s.list[was].name, "why", s.whyLeft(was, to))
+		level := slog.LevelInfo
+		if to > was {
+			level = slog.LevelWarn
+		}
+		s.c.Log.Log(context.Background(), level, "another source is used", "source", s.list[to].name, "number", to+1, "before", s.list[was].name, "why", s.whyLeft(was, to))
 	} else {
 		s.c.Log.Info("source", "source", s.list[to].name, "number", to+1, "of", len(s.list))
 	}
@@ -361,7 +367,7 @@ func (s *sources) plan(was int) {
 	case was >= 0 && !s.returned.IsZero() && now.Sub(s.returned) < calm:
 		s.first = min(2*s.first, longestProbe)
 	default:
-		s.first = firstProbe
+		s.first = s.c.firstProbe
 	}
 	s.pause = s.first
 	s.schedule()

@@ -33,9 +33,10 @@ func (s *Status) Current() *mtree.Stamp {
 
 // CameBy reports whether contents with these upstreams passed through t, a copy:
 // upstreams name it, together with its source. A clone of its disk on another machine has
-// the same name, but another source.
+// the same name, but another source. Of several sources each may have been the one then.
 func (t *Tree) CameBy(upstreams string) bool {
 	return t.Copy != "" && slices.ContainsFunc(wire.ParseUpstreams(upstreams), func(u wire.Upstream) bool {
-		return u.Copy == t.Copy && u.Host == hostOf(t.Upstream)
+		return u.Copy == t.Copy && (u.Host == hostOf(t.Upstream) ||
+			slices.ContainsFunc(t.Sources, func(name string) bool { return u.Host == hostOf(name) })) // guard: TestACopyCameByAnyOfItsSources
 	})
 }

@@ -44,6 +44,15 @@ func TestAChainThatComesBack(t *testing.T) {
 	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Upstreams())))
 }
 
+// A copy may be made from another one of its sources than when the ring began.
+func TestACopyCameByAnyOfItsSources(t *testing.T) {
+	us := state.Tree{Role: state.Copy, Upstream: "http://b:1", Copy: "0123456789abcdef", Sources: []string{"http://a:1", "http://b:1"}}
+	require.True(t, us.CameBy("b:1#0123456789abcdef 7.000000000 -"))
+	require.True(t, us.CameBy("a:1#0123456789abcdef 7.000000000 -"))
+	require.False(t, us.CameBy("c:1#0123456789abcdef 7.000000000 -"))
+	require.False(t, us.CameBy("a:1#fedcba9876543210 7.000000000 -"))
+}
+
 // Published has the time that a running mirror announces, even if the status file is
 // older.
 func TestPublishedIsWhatARunningMirrorTells(t *testing.T) {

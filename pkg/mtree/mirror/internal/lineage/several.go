@@ -52,9 +52,6 @@ func (l *Lineage) MayStay(root *source.Root) error {
 	if err := l.guard.CheckRing(root.Upstreams); err != nil { // guard: TestWhichSourcesMayBeUsed
 		return errRing
 	}
-	if l.guard.IsSelf(root) { // guard: TestTheCopyIsNoSourceOfItself
-		return errSelf
-	}
 	t := l.replica.Tree()
 	switch {
 	case t.ID == "" || l.adopts():
@@ -76,8 +73,7 @@ func (l *Lineage) MayStay(root *source.Root) error {
 // Why a source is not used.
 var (
 	errNoProof = refused(errors.New("it has no tree id: nothing proves that it shows the tree of the others"))
-	errRing    = refused(errors.New("it is made from this copy"))
-	errSelf    = refused(errors.New("it is this copy"))
+	errRing    = refused(errors.New("it is this copy, or made from it"))
 	errBehind  = errors.New("it shows an older state of the tree than the copy has")
 )
 

@@ -125,12 +125,6 @@ func (g *Guard) CheckRing(upstreams string) error {
 	return nil
 }
 
-// IsSelf reports whether the root of the source is the root of the copy, as far as its id tells. CheckRoot
-// looks closer.
-func (g *Guard) IsSelf(root *source.Root) bool {
-	return g.Replica.Root != nil && (isHere(&root.Dir, g.Replica.Self.Info) || hasID(&root.Dir, root.Tree.ID, g.Replica.Self.Info))
-}
-
 // isHere reports whether a was listed on this machine from the directory with that info.
 func isHere(a *source.Dir, info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
 
