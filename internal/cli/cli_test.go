@@ -314,3 +314,44 @@ func TestASignalIsACancel(t *testing.T) {
 	require.ErrorIs(t, context.Cause(ctx), context.Canceled)
 	require.NotErrorIs(t, context.Cause(ctx), context.DeadlineExceeded)
 }
+
+// The first argument may be given several times, the last is another one. In the environment white space
+// separates them, if none is a path in which it may stand.
+func TestManyArguments(t *testing.T) {
+	t.Setenv("TIDEMARK_PROBE_SOURCE", "")
+	for _, c := range []struct {
+		args   []string
+		env    string
+		source string
+		more   []string
+	}{
+		{args: []string{"a", "z"}, source: "a"},
+		{args: []string{"a", "b", "c", "z"}, source: "a", more: []string{"b", "c"}},
+		{args: []string{"a", "b", "z"}, env: "http://x/ http://y/", source: "a", more: []string{"b"}},
+		{env: "http://x/", source: "http://x/"},
+		{env: " http://x/  unix:/s\t/dir\n", source: "http://x/", more: []string{"unix:/s", "/dir"}},
+		{env: "/srv/my tree", source: "/srv/my tree"},
+		{env: "/srv/my /tree", source: "/srv/my", more: []string{"/tree"}},
+		{env: "a b", source: "a b"},
+	} {
+		t.Setenv("TIDEMARK_PROBE_SOURCE", c.env)
+		t.Setenv("TIDEMARK_PROBE_DEST", "z")
+		var p probe
+		var env *Env
+		command := p.command()
+		command.Many = true
+		command.Run = func(_ context.Context, e *Env) error { env = e; return nil }
+		var out bytes.Buffer
+		require.Equal(t, exit.Done, run(command, c.args, &out, &out), "%s", &out)
+		require.Equal(t, map[string]string{"SOURCE": c.source, "DEST": "z"}, env.Args)
+		require.Equal(t, c.more, env.More)
+	}
+	var p probe
+	command := p.command()
+	command.Many = true
+	var out bytes.Buffer
+	require.Equal(t, exit.Usage, run(command, []string{"--alone", "a", "b", "z"}, &out, &out))
+	out.Reset()
+	require.Equal(t, exit.Done, run(command, []string{"--help"}, &out, &out))
+	require.Contains(t, out.String(), "tidemark-probe [options] SOURCE... DEST")
+}

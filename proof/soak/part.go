@@ -36,6 +36,7 @@ var parts = []part{
 	{"power-source", 4, test("./proof/power", "-run", "^TestCutsAtTheSource$")},
 	{"damage", 1, test("./proof/power", "-run", "^TestDamagedState$")},
 	{"kills", 2, test("./proof/power", "-run", "^TestKills$")},
+	{"sources", 1, test("./proof/sources", "-run", "^TestSourcesThatDie$")},
 	{"churn", 4, test("./pkg/mtree/watch", "-tags", "filesystems,soak", "-run", "^TestSoak$")},
 	{"hostile-servers", 2, test("./proof/hostile", "-run", "^TestServersAtRandom$")},
 	{"hostile-clients", 2, test("./proof/hostile", "-run", "^TestClientsAtRandom$")},
