@@ -108,6 +108,7 @@ const (
 const (
 	defaultServeLook   = time.Minute // at other web servers: time between looks whether serve answers now
 	defaultInterval    = time.Second
+	defaultProbe       = 2 * time.Second // from the use of another one of several sources until the preferred ones are asked again
 	defaultCommitFiles = 10_000
 	defaultJobs        = 8
 	defaultMaxDelete   = "50%"
@@ -174,7 +175,7 @@ func (c Config) withDefaults() Config {
 		c.serveLook = defaultServeLook
 	}
 	if c.firstProbe == 0 {
-		c.firstProbe = firstProbe
+		c.firstProbe = defaultProbe
 	}
 	if c.restartGrace == 0 {
 		c.restartGrace = restartGrace

@@ -41,7 +41,7 @@
 //	mirror.go                    source and copy, opened
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
-//	sources.go, candidate.go     several sources, of which one is used
-//	origin.go, config.go         Config, and the source that it names
+//	sources.go, candidate.go, origin.go, config.go
+//	                             several sources, of which one is used; a source; Config
 //	stats.go                     Stats, Progress
 package mirror

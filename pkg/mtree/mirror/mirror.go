@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 	"tidemark/pkg/mtree/wire"
 )
@@ -58,11 +59,31 @@ func open(c Config) (*mirror, error) {
 		m.source.Close()
 		return nil, err
 	}
-	m.several.begin(m)
+	m.joinSources()
 	if held, err := m.replica.Held(); err == nil {
 		c.Stats.Held.Store(held.Total())
 	}
 	return m, nil
+}
+
+// joinSources lets the lineage judge several sources, and the copy tell how they stand.
+func (m *mirror) joinSources() {
+	s := m.several
+	if s == nil {
+		_ = m.replica.WriteSources(nil) // there may have been several: only --status reads it
+		return
+	}
+	s.judge = func(root *source.Root, number int, fresh bool) error {
+		if fresh {
+			return m.lineage.MayUse(root, number)
+		}
+		return m.lineage.MayStay(root)
+	}
+	s.report = func(list []replica.SourceState) {
+		if err := m.replica.WriteSources(list); err != nil {
+			m.config.Log.Warn("cannot write how the sources stand", "error", err)
+		}
+	}
 }
 
 // openReplica opens the copy. before is what it was until it lost its .tidemark, or nil.

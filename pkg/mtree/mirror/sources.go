@@ -21,7 +21,6 @@ import (
 // How a mirror with several sources changes between them.
 const (
 	restartPause = 500 * time.Millisecond // a source that failed is asked once more: its server may be restarted
-	firstProbe   = 2 * time.Second        // from the use of another source until the preferred ones are asked again
 	longestProbe = time.Minute            // between such probes
 	calm         = 5 * time.Minute        // a source that is lost again within this time of its return is probed later
 
@@ -62,26 +61,6 @@ func openSources(c *Config) (*sources, error) {
 	}
 	c.Stats.several.Store(true)
 	return &sources{list: list, c: c, stats: c.Stats, used: -1, first: c.firstProbe, judge: func(root *source.Root, _ int, _ bool) error { return new(lineage.Lineage).MayStay(root) }}, nil
-}
-
-// begin lets the lineage of an opened copy judge, and the copy tell how the sources stand. nil has one
-// source only.
-func (s *sources) begin(m *mirror) {
-	if s == nil {
-		_ = m.replica.WriteSources(nil) // there may have been several: only --status reads it
-		return
-	}
-	s.judge = func(root *source.Root, number int, fresh bool) error {
-		if fresh {
-			return m.lineage.MayUse(root, number)
-		}
-		return m.lineage.MayStay(root)
-	}
-	s.report = func(list []replica.SourceState) {
-		if err := m.replica.WriteSources(list); err != nil {
-			s.c.Log.Warn("cannot write how the sources stand", "error", err)
-		}
-	}
 }
 
 // names returns the names of the sources, in their order.
@@ -503,5 +482,15 @@ func (s *sources) Close() {
 	s.endProbe()
 	for _, n := range s.list {
 		n.close()
+	}
+}
+
+// sleep waits for a time, or until ctx ends.
+func sleep(ctx context.Context, t time.Duration) {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }

@@ -135,13 +135,3 @@ func longestPause(err error) time.Duration {
 	}
 	return longestTrouble
 }
-
-// sleep waits for a time, or until ctx ends.
-func sleep(ctx context.Context, t time.Duration) {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}

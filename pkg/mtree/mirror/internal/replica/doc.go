@@ -19,6 +19,7 @@
 //
 // Its files stand in layers. Each uses what stands below it:
 //
+//	sources.go                       how several sources stand, in a file
 //	open.go                          opening a copy to change it: whether it may be one, the lock
 //	look.go                          reading a copy that another process may keep
 //	release.go                       carrying out deletions that were released
@@ -29,7 +30,6 @@
 //	record.go, lists.go              what is known of a directory and what is doubted; lists in files
 //	replica.go                       Replica, and what it is a copy of
 //	held.go, uncopied.go, unread.go  the lists: held deletions, entries left out, directories not given
-//	sources.go                       the list of several sources
 //	announcer.go                     what is known of the stamps that the copy has shown
 //	deletion.go, proven.go           what has to go; directories known to be complete
 //	host.go, stay.go, errors.go      paths of this machine; how long its disk lost nothing; failures of the disk and their remedies

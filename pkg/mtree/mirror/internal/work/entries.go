@@ -107,12 +107,6 @@ func (env *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 	return kept
 }
 
-// isElsewhere reports whether the record may be of another source, so that neither ids nor clocks tell
-// anything. Stamps do: each source has those of the one tree.
-func (env *Env) isElsewhere(v *VisitResult) bool {
-	return env.Several && isReplaced(v.Before, &v.Listing)
-}
-
 // isReplaced reports whether the source's directory is not the one that was copied under
 // this name.
 func isReplaced(r records.Record, l *mtree.Listing) bool {

@@ -223,6 +223,12 @@ func (env *Env) isOlder(v *VisitResult) bool {
 		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now) && !env.isElsewhere(v)) // guard: TestAClockSetBackProvesNoBytes
 }
 
+// isElsewhere reports whether the record may be of another source, so that neither ids nor clocks tell
+// anything. Stamps do: each source has those of the one tree.
+func (env *Env) isElsewhere(v *VisitResult) bool {
+	return env.Several && isReplaced(v.Before, &v.Listing)
+}
+
 // mayGoBack reports whether the directory may get an older content than it has. By another
 // clock, no stamp says which of two is older.
 func (env *Env) mayGoBack(v *VisitResult) bool {
