@@ -29,6 +29,7 @@ type candidate struct {
 func candidates(c *Config) (list []*candidate, err error) {
 	for i := range len(c.Others) + 1 {
 		one := *c
+		one.vigilant = true
 		if one.Others = nil; i > 0 {
 			o := &c.Others[i-1]
 			one.Source, one.TLS, one.Authorization, one.Header, one.Credentials = o.Source, o.TLS, o.Authorization, o.Header, o.Credentials

@@ -77,6 +77,7 @@ type Config struct {
 	Stats    *Stats             // counts what happens; nil: not counted
 
 	repair       bool                              // it is Verify that mends
+	vigilant     bool                              // another source can be used if this one vanishes
 	open         func(*Config) (origin, error)     // opens Source; nil: openSource does. Tests put another one in its place
 	beforeDelete func()                            // called before a pass deletes; tests stop there
 	meanwhile    func()                            // called after the first look at Dest and before its lock; tests act there

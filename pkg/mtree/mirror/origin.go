@@ -45,7 +45,7 @@ func openSource(c *Config) (origin, error) {
 func openRemote(c *Config) (origin, error) {
 	s, err := remote.Open(remote.Config{
 		URL: c.Source, UserAgent: c.UserAgent, Header: c.Header, TLS: c.TLS, Authorization: c.Authorization, Credentials: c.Credentials,
-		Streams: c.Jobs, Requests: &c.Stats.Requests, FirstPause: c.FirstPause, Patience: c.Patience, LargeRoom: c.largeRoom,
+		Streams: c.Jobs, Requests: &c.Stats.Requests, FirstPause: c.FirstPause, Patience: c.Patience, LargeRoom: c.largeRoom, Vigilant: c.vigilant,
 	})
 	if err != nil {
 		return nil, err

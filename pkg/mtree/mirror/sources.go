@@ -117,7 +117,7 @@ func (s *sources) root(ctx context.Context, poll source.Poll) (source.Root, erro
 		s.list[s.used].set(causeText(err), s.c.Now())
 	}
 	sleep(ctx, restartPause)
-	if root, err := s.list[s.used].ask(ctx, askTime, true); err == nil && s.stays(&root) { // guard (returns root, nil): TestARestartIsNoSwitch
+	if root, err := s.list[s.used].ask(ctx, askTime, true); err == nil && s.stays(&root) { // guard: TestARestartIsNoSwitch
 		return root, nil
 	}
 	return s.choose(ctx, poll.Once)

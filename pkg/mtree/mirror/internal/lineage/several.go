@@ -83,7 +83,7 @@ func refused(err error) error { return exit.With(exit.Refused, err, "") }
 // checkBehind returns errBehind if the source may lack anything that the copy has.
 func (l *Lineage) checkBehind(root *source.Root) error {
 	s := l.replica.Status()
-	if l.isBefore(root, mtree.Later(l.wholeStamp(), orMin(s.SourceSure))) { // guard (without orMin(s.SourceSure)): TestWhichSourcesMayBeUsed
+	if l.isBefore(root, mtree.Later(l.wholeStamp(), orMin(s.SourceSure))) { // guard (mtree.Later(l.wholeStamp(), orMin(s.SourceSure)) -> l.wholeStamp()): TestWhichSourcesMayBeUsed
 		return errBehind
 	}
 	return nil

@@ -45,6 +45,7 @@ type client struct {
 	firstPause time.Duration // before a request is repeated
 	patience   time.Duration // HeaderTimeout, or what takes its place
 	streams    int
+	vigilant   bool // Config.Vigilant
 
 	rootOptions atomic.Pointer[string] // with which serve listed the root last; nil: not yet
 
@@ -60,7 +61,7 @@ func newClient(c *Config, base, socket string) *client {
 	n := &client{
 		base: base, socket: socket, near: isLoopback(base), agent: c.UserAgent, header: c.Header,
 		requests: c.Requests, firstPause: cmp.Or(c.FirstPause, defaultPause),
-		patience: cmp.Or(c.Patience, HeaderTimeout), streams: c.Streams,
+		patience: cmp.Or(c.Patience, HeaderTimeout), streams: c.Streams, vigilant: c.Vigilant,
 		credentials: c.Credentials, tls: c.TLS, authorization: c.Authorization,
 	}
 	if n.credentials == nil {
@@ -107,6 +108,9 @@ func (c *client) closeIdle() {
 // transport returns an HTTP client for the present TLS configuration. It needs c.mu.
 func (c *client) transport() *http.Client {
 	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
+	if c.vigilant {
+		dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3} // guard: TestAVanishedHostIsNoticed
+	}
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,

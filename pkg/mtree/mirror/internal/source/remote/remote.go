@@ -38,6 +38,7 @@ type Config struct {
 	Requests   *atomic.Int64 // counts requests; nil: not counted
 	FirstPause time.Duration // before a request is repeated; 0: 100 ms
 	Patience   time.Duration // from the request to the header of the answer; 0: HeaderTimeout. The other times of waiting are longer in proportion
+	Vigilant   bool          // a host that vanishes while a poll waits is noticed within half a minute, by TCP
 	LargeRoom  int           // bytes of memory that one large listing may take; 0: 320 MiB
 }
 
