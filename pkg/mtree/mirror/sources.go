@@ -384,13 +384,10 @@ func (s *sources) present() (origin, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down { // guard: TestALostSourceEndsAPass
-		return nil, errDown
+		return nil, source.ErrLost
 	}
 	return s.list[s.used].origin, nil
 }
-
-// errDown is the error of requests that were not sent.
-var errDown = errors.New("the source does not answer any more")
 
 // note looks whether an error says that no server is there. It returns the error.
 func (s *sources) note(err error) error {

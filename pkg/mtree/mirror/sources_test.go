@@ -200,8 +200,8 @@ func TestARestartIsNoSwitch(t *testing.T) {
 	b.eventually(s)
 	b.servers[0].awaitPoll()
 	var failed atomic.Int64
-	b.servers[0].interfere(func(w http.ResponseWriter, _ *http.Request) bool {
-		if failed.Add(1) > 1 {
+	b.servers[0].interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.RawQuery, "wait=") || failed.Add(1) > 1 {
 			return false
 		}
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -210,6 +210,7 @@ func TestARestartIsNoSwitch(t *testing.T) {
 	b.servers[0].reopen(serve.Config{Root: s.root, Hidden: true, Stats: &b.servers[0].stats})
 	s.change("a/f = two")
 	b.eventually(s)
+	require.True(t, assertEventually(func() bool { return failed.Load() > 1 }))
 	s.change("a/f = three")
 	b.eventually(s)
 	require.Zero(t, b.stats.SourceChanges.Load())
@@ -291,6 +292,7 @@ func TestALostSourceEndsAPass(t *testing.T) {
 	b.equal(s)
 	require.EqualValues(t, 1, b.stats.SourceChanges.Load())
 	require.Less(t, b.stats.Requests.Load(), int64(3*len(lines)))
+	require.Less(t, strings.Count(b.log.String(), "msg=failed"), 20, "not each path is named")
 }
 
 // What is sent to a source comes with it, and nothing else does.

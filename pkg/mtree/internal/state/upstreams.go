@@ -37,6 +37,6 @@ func (s *Status) Current() *mtree.Stamp {
 func (t *Tree) CameBy(upstreams string) bool {
 	return t.Copy != "" && slices.ContainsFunc(wire.ParseUpstreams(upstreams), func(u wire.Upstream) bool {
 		return u.Copy == t.Copy && (u.Host == hostOf(t.Upstream) ||
-			slices.ContainsFunc(t.Sources, func(name string) bool { return u.Host == hostOf(name) })) // guard: TestACopyCameByAnyOfItsSources
+			slices.ContainsFunc(t.Sources, func(name string) bool { return u.Host == hostOf(name) })) // guard (u.Host == hostOf(name) -> false): TestACopyCameByAnyOfItsSources
 	})
 }

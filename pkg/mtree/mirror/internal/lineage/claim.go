@@ -62,7 +62,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 		claim.Walk = due
 		return claim, nil
 	}
-	if was.Upstream == next.Upstream && l.flapping.note(was.Fingerprint, next.Fingerprint) { // guard (without was.Upstream == next.Upstream): TestSourcesOfDifferentOptions
+	if was.Upstream == next.Upstream && l.flapping.note(was.Fingerprint, next.Fingerprint) { // guard (without was.Upstream == next.Upstream): TestClaimOfAnotherSource
 		l.Log.Warn("serves of different options answer by turns: each change is a full walk",
 			"remedy", "start all serves behind that address with the same options, user and groups")
 	}

@@ -91,8 +91,10 @@ func newIn(was, is *state.Tree) string {
 // isOneTree reports whether the source is the one that the copy was made from, or another one that shows
 // the same tree: it is one of several, each of which proves that (Lineage.MayUse) before it is used.
 func isOneTree(was, is *state.Tree) bool {
-	return state.SourceName(was.Upstream) == is.Upstream ||
-		was.ID == is.ID && !was.NoID && !is.NoID && slices.Contains(is.Sources, is.Upstream) // guard (returns false): TestSwitchCostsNoWalk
+	if state.SourceName(was.Upstream) == is.Upstream {
+		return true
+	}
+	return was.ID == is.ID && !was.NoID && !is.NoID && slices.Contains(is.Sources, is.Upstream) // guard (returns false): TestClaimOfAnotherSource
 }
 
 // otherClock reports whether what the copy remembers of the source's clock may be of

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // done records that a step of n or a child of n has ended. After the last of them, n is
@@ -57,6 +58,9 @@ func (p *pass) fail(n *node, path string, err error) {
 	p.result.Failed++
 	p.options.Counters.Failed.Add(1)
 	level, remedy := slog.LevelWarn, ""
+	if errors.Is(err, source.ErrLost) { // what was asked before is told
+		level = slog.LevelDebug
+	}
 	if disk.IsFull(err) {
 		remedy = replica.MakeRoom
 		if p.result.NoRoom != nil {

@@ -19,6 +19,8 @@ var (
 	ErrNoPart = errors.New("nothing is told")
 	// ErrWhole says that the source does not tell by names what changed in a directory.
 	ErrWhole = errors.New("only the whole listing tells what changed")
+	// ErrLost says that nothing was asked: the source could not be connected to a moment ago.
+	ErrLost = errors.New("the source does not answer any more")
 	// ErrOtherDirectory says that the path of a local source leads to another directory
 	// than before. The next call of Root reads that one.
 	ErrOtherDirectory = errors.New("SOURCE is another directory than before: it was mounted anew, or a link was turned")

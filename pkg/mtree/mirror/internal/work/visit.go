@@ -194,8 +194,7 @@ func (env *Env) findExtra(t *Target, v *VisitResult, dir *disk.Dir) {
 // nothing to do, whatever a part of it tells.
 func (env *Env) isSame(t *Target, v *VisitResult, info disk.Info) bool {
 	return v.Had && !t.Doubts.Below() && env.Root.State.Prunes() &&
-		env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) &&
-		(env.Several || !isReplaced(v.Before, &v.Listing)) // guard (without env.Several): TestSwitchCostsNoWalk
+		env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing)
 }
 
 // take makes a listing the one that a visit compares with.
