@@ -62,6 +62,12 @@ type Status struct {
 
 	Deletions *Deletions `json:"deletions,omitempty"` // copy only
 
+	Entries *Entries `json:"entries,omitempty"` // how much the tree has; nil: nobody counted
+	Pass    *Pass    `json:"pass,omitempty"`    // of a copy: the pass that runs, if it takes long
+
+	// Of a copy that was never complete: what its complete directories have.
+	Filled *wire.Entries `json:"filled,omitempty"`
+
 	// Of a copy, by its own clock: up to when it is known to be what its source
 	// published, when this was written; and since when the source does not answer.
 	Confirmed *mtree.Stamp `json:"confirmed,omitempty"`
@@ -70,6 +76,33 @@ type Status struct {
 	// Walked says that a copy was completed by a full walk of a source whose stamps do not
 	// prune. The copy has the same stamps, which so do not prune either.
 	Walked bool `json:"walked,omitempty"`
+}
+
+// Entries is how much a tree has, and when that was counted.
+type Entries struct {
+	wire.Entries
+	At *mtree.Stamp `json:"at,omitempty"` // when the audit, or the walk, began; nil: the source did not say
+}
+
+// String returns it for people: "3 files, 2 directories, 5120 bytes, counted at STAMP".
+func (e *Entries) String() string {
+	text := fmt.Sprintf("%d files, %d directories, %d bytes", e.Files, e.Directories, e.Bytes)
+	if e.At != nil {
+		text += ", counted at " + e.At.String()
+	}
+	return text
+}
+
+// Pass is how far a pass has come when it was written.
+type Pass struct {
+	Began   mtree.Stamp `json:"began"`             // by the local clock
+	Permill int64       `json:"permill,omitempty"` // done of it, in thousandths; below 0: not known
+	About   bool        `json:"about,omitempty"`   // Permill and Left are estimates
+	Left    int64       `json:"left,omitempty"`    // seconds until its end; below 0: not known
+	Rate    int64       `json:"rate,omitempty"`    // bytes a second that arrive
+	Listed  int64       `json:"listed,omitempty"`  // directories
+	Files   int64       `json:"files,omitempty"`   // that arrived
+	Bytes   int64       `json:"bytes,omitempty"`   // that arrived
 }
 
 // Deletions is what a mirror remembers of its copy for --max-delete.
