@@ -81,6 +81,14 @@ func (e *Env) Progress(text string) {
 	}
 }
 
+// Columns returns how long a line of Progress may be now; 0 where it is not shown.
+func (e *Env) Columns() int {
+	if e.line == nil {
+		return 0
+	}
+	return e.line.columns()
+}
+
 // HasTerminal reports whether Progress is shown.
 func (e *Env) HasTerminal() bool { return e.line != nil }
 

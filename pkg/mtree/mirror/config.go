@@ -178,6 +178,9 @@ func (c *Config) selection() lineage.Selection {
 	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, Chmod: c.Chmod, Chown: c.Chown}
 }
 
+// selects reports whether a complete copy may have less, or more, than its source.
+func (c *Config) selects() bool { return len(c.Filters) > 0 || c.NoDelete }
+
 // rules are the parts of a Config that need compiling.
 type rules struct {
 	filters *glob.List

@@ -36,11 +36,13 @@
 //	once.go                      Once: one pass
 //	hook.go                      --exec
 //	onepass.go                   how a pass is run, and when a full walk is due
+//	progress.go                  how far a pass has got, and where its end is
 //	publish.go                   what a mirror publishes of its copy: status.json, Stats
 //	release.go                   Release: held deletions carried out
 //	mirror.go                    source and copy, opened
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
 //	origin.go, config.go         Config, and the source that it names
-//	stats.go                     Stats, Progress
+//	progressline.go              Progress, and as a line
+//	stats.go                     Stats
 package mirror

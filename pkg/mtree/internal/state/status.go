@@ -65,8 +65,8 @@ type Status struct {
 	Entries *Entries `json:"entries,omitempty"` // how much the tree has; nil: nobody counted
 	Pass    *Pass    `json:"pass,omitempty"`    // of a copy: the pass that runs, if it takes long
 
-	// Of a copy that was never complete: what its complete directories have.
-	Filled *wire.Entries `json:"filled,omitempty"`
+	SourceEntries *wire.Entries `json:"source_entries,omitempty"` // of a copy: what its source had, when the last pass began
+	Filled        *wire.Entries `json:"filled,omitempty"`         // of a copy that was never complete: what its complete directories have
 
 	// Of a copy, by its own clock: up to when it is known to be what its source
 	// published, when this was written; and since when the source does not answer.
@@ -93,16 +93,18 @@ func (e *Entries) String() string {
 	return text
 }
 
-// Pass is how far a pass has come when it was written.
+// Pass is how far a pass of mirror had come when it was written.
 type Pass struct {
-	Began   mtree.Stamp `json:"began"`             // by the local clock
-	Permill int64       `json:"permill,omitempty"` // done of it, in thousandths; below 0: not known
-	About   bool        `json:"about,omitempty"`   // Permill and Left are estimates
-	Left    int64       `json:"left,omitempty"`    // seconds until its end; below 0: not known
-	Rate    int64       `json:"rate,omitempty"`    // bytes a second that arrive
-	Listed  int64       `json:"listed,omitempty"`  // directories
-	Files   int64       `json:"files,omitempty"`   // that arrived
-	Bytes   int64       `json:"bytes,omitempty"`   // that arrived
+	Began    mtree.Stamp  `json:"began"`             // by the local clock
+	Permill  int64        `json:"permill"`           // done of it, in thousandths; below 0: not known
+	About    bool         `json:"about,omitempty"`   // Permill, Left and Total are estimates
+	Left     int64        `json:"left"`              // seconds until its end; below 0: not known
+	Rate     int64        `json:"rate,omitempty"`    // bytes a second that arrive
+	Listed   int64        `json:"listed,omitempty"`  // directories
+	Fetched  int64        `json:"fetched,omitempty"` // files that arrived
+	Bytes    int64        `json:"bytes,omitempty"`   // that arrived
+	Finished wire.Entries `json:"finished"`          // of Total
+	Total    wire.Entries `json:"total"`             // with Permill
 }
 
 // Deletions is what a mirror remembers of its copy for --max-delete.
@@ -266,6 +268,9 @@ func (m *Marker) readStatus() (Status, error) {
 	}
 	return page.Status, nil
 }
+
+// IsComplete reports whether a copy with this status was complete once.
+func (s *Status) IsComplete() bool { return s.State == wire.Mirrored }
 
 // CheckpointHolds reports whether the checkpoint can be relied on: it was written in
 // this boot, or by an orderly stop. After a power cut the checkpoint may be on disk,
