@@ -74,8 +74,8 @@ const (
 	leastSpan   = time.Second
 )
 
-// note returns the speeds up to a moment, of work and of bytes, for a second. They are 0 where that is
-// too short after the beginning.
+// note returns the speeds up to a moment, of work and of bytes, for a second. At first the speed of
+// work is not known: 0.
 func (m *meter) note(at time.Duration, work float64, bytes int64) (speed float64, rate int64) {
 	if n := len(m.samples); n == 0 || at-m.samples[n-1].at >= sampleEvery {
 		if n == mostSamples {
@@ -86,7 +86,7 @@ func (m *meter) note(at time.Duration, work float64, bytes int64) (speed float64
 	from := m.samples[0]
 	span := (at - from.at).Seconds()
 	if at-from.at < leastSpan {
-		return 0, 0
+		return 0, int64(float64(bytes) / max(at, sampleEvery/2).Seconds())
 	}
 	return max(0, work-from.work) / span, int64(float64(max(0, bytes-from.bytes)) / span)
 }
@@ -125,9 +125,6 @@ func (r *reporter) report(p pass.Progress) {
 		r.store(&now)
 	}
 }
-
-// longestNotice is how long a line for the service manager may be.
-const longestNotice = 300
 
 // store writes it into the status.
 func (r *reporter) store(p *Progress) {

@@ -35,6 +35,9 @@ type Progress struct {
 	Finished wire.Entries  // of that
 }
 
+// longestNotice is how long a line for the service manager, or in --status, may be.
+const longestNotice = 300
+
 // Line says in one line of ASCII text, of at most so many columns, how far a pass has got: what
 // matters most comes first, and what does not fit is left out.
 func (p *Progress) Line(columns int) string {
@@ -65,7 +68,7 @@ func (p *Progress) parts() []string {
 		about = "about "
 	}
 	parts := []string{fmt.Sprintf("%s%d%%", about, p.Permill/10)}
-	if p.Left >= 0 {
+	if p.Left >= 0 && p.Permill < 1000 {
 		parts = append(parts, duration(p.Left)+" left")
 	}
 	parts = append(parts, rate,
@@ -88,9 +91,9 @@ func (p *Progress) told() string {
 // size returns a number of bytes for people.
 func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
 
-// duration returns a time for people: "3d04h", "1h05m", "5m10s", "8s".
+// duration returns a time for people, at least a second: "3d04h", "1h05m", "5m10s", "8s".
 func duration(d time.Duration) string {
-	s := int64(d.Round(time.Second) / time.Second)
+	s := max(1, int64(d.Round(time.Second)/time.Second))
 	switch {
 	case s >= 24*60*60:
 		return fmt.Sprintf("%dd%02dh", s/(24*60*60), s/(60*60)%24)
