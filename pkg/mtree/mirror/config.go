@@ -68,6 +68,7 @@ type Config struct {
 
 	Out      io.Writer          // results: the summary line, the itemised dry run; nil: nowhere
 	Log      *slog.Logger       // nil: nowhere
+	Quiet    bool               // no summaries in Out
 	Progress func(Progress)     // called at most four times a second with how far a pass is; may be nil
 	Ready    func()             // called once when the lock is held; may be nil
 	Notify   func(string)       // called with a line of status after each pass; may be nil
