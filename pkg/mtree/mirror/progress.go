@@ -67,10 +67,10 @@ type sample struct {
 	bytes int64
 }
 
-// The speed is that since the oldest of the samples: over 5 s, and for progress in steps a little more.
+// A speed is that of the last seconds: since the latest sample that is older than window.
 const (
+	window      = 5 * time.Second
 	sampleEvery = 500 * time.Millisecond
-	mostSamples = 11
 	leastSpan   = time.Second
 )
 
@@ -78,17 +78,21 @@ const (
 // work is not known: 0.
 func (m *meter) note(at time.Duration, work float64, bytes int64) (speed float64, rate int64) {
 	if n := len(m.samples); n == 0 || at-m.samples[n-1].at >= sampleEvery {
-		if n == mostSamples {
-			m.samples = append(m.samples[:0], m.samples[1:]...)
-		}
 		m.samples = append(m.samples, sample{at, work, bytes})
 	}
-	from := m.samples[0]
-	span := (at - from.at).Seconds()
-	if at-from.at < leastSpan {
-		return 0, int64(float64(bytes) / max(at, sampleEvery/2).Seconds())
+	for len(m.samples) > 1 && at-m.samples[1].at >= window {
+		m.samples = append(m.samples[:0], m.samples[1:]...)
 	}
-	return max(0, work-from.work) / span, int64(float64(max(0, bytes-from.bytes)) / span)
+	from := m.samples[0]
+	if at-from.at < leastSpan {
+		return 0, perSecond(bytes, max(at, sampleEvery))
+	}
+	return max(0, work-from.work) / (at - from.at).Seconds(), perSecond(bytes-from.bytes, at-from.at)
+}
+
+// perSecond returns bytes per second, of a number that may be anything.
+func perSecond(bytes int64, in time.Duration) int64 {
+	return int64(min(float64(max(0, bytes))/in.Seconds(), math.MaxInt64/2))
 }
 
 // reportLong is how long a pass runs until its progress is written into the status and told to the
