@@ -28,6 +28,7 @@ func main() {
 		Alone: func(given int) bool {
 			return o.status || o.age != 0 || o.release || o.waitFor != "" || (o.verify || o.repair) && !o.Adopt && given <= 1
 		},
+		Quiet: func() bool { return o.Quiet },
 		Run:   o.run,
 		Stats: o.Stats.Each,
 	})
@@ -45,7 +46,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if env.HasTerminal() {
+	if env.HasTerminal() && !o.Quiet {
 		o.Progress = progress(env)
 	}
 	if o.FullInterval == 0 {

@@ -50,6 +50,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.StringVar(&o.client.TokenFile, "token-file", "", "send the bearer token in `FILE`")
 	f.BoolVar(&o.client.Netrc, "netrc", false, "send the login that ~/.netrc, or the file in $NETRC, has for the host of SOURCE")
 	f.Var(&cli.Strings{List: &o.client.Headers, Name: "HEADER"}, "header", "send `NAME:VALUE` with each request (repeatable)")
+	f.BoolVar(&o.Quiet, "quiet", false, "no progress and no summaries; log warnings and errors only, unless --log-level is given")
 	f.StringVar(&o.Exec, "exec", "", "run `CMD` by sh -c after a pass that changed something")
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "enter directories on other file systems")
 	f.StringVar(&o.StateDir, "state-dir", "", "keep the state in `DIR` instead of DEST/.tidemark")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidemark/internal/cli"
+	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -20,6 +21,8 @@ type options struct {
 	cache     cli.Size
 	tokenFile string
 	http      string
+
+	status, json bool
 }
 
 func main() {
@@ -30,7 +33,7 @@ func main() {
 		Args:    []string{"DIR"},
 		Short:   "publish DIR over HTTP: listings and files",
 		Long:    "Serve publishes the tree below DIR over HTTP, read only: listings as text, JSON\nand HTML, and the files.",
-		Example: "  tidemark-serve /srv/tree\n  curl http://127.0.0.1:8077/?txt",
+		Example: "  tidemark-serve /srv/tree\n  curl http://127.0.0.1:8077/?txt\n  tidemark-serve --status /srv/tree",
 		Flags:   o.define,
 		Run:     o.run,
 		Stats:   o.Stats.Each,
@@ -53,11 +56,26 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(&cli.Choice{Value: &o.http, Of: []string{string(serve.Fast), string(serve.Std)}}, "http", "who speaks HTTP/1.1: fast (a short way for simple GETs) or std (net/http alone)")
 	f.IntVar(&o.web.MaxConnections, "max-connections", 32768, "most connections at once, and at most half of the descriptors")
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "publish directories on other file systems")
+	f.BoolVar(&o.status, "status", false, "print what is published of DIR and which serves of this machine do that, and exit")
+	f.BoolVar(&o.json, "json", false, "with --status: as JSON")
 	f.StringVar(&o.StateDir, "state-dir", "", "where watch keeps its state, if not in .tidemark: `DIR`")
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.Root, o.Log = env.Args["DIR"], env.Log
+	switch {
+	case o.json && !o.status:
+		return exit.With(exit.Usage, errors.New("--json goes with --status"), "give both")
+	case o.status && o.json:
+		return serve.EncodeStatus(env.Stdout, o.Root, o.StateDir)
+	case o.status:
+		return serve.PrintStatus(env.Stdout, o.Root, o.StateDir)
+	}
+	return o.publish(ctx, env)
+}
+
+// publish serves the tree until ctx ends.
+func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 	o.CacheBytes = int64(o.cache)
 	if o.cache == 0 {
 		o.CacheBytes = -1
@@ -76,6 +94,14 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	defer func() { err = errors.Join(err, handler.Close()) }()
 	if handler.NeverWatched() {
 		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass; run tidemark-watch on it")
+	}
+	unannounce := func() {}
+	defer func() { unannounce() }()
+	o.web.Listening = func(addresses []string) {
+		end, err := handler.Announce(addresses)
+		if unannounce = end; err != nil {
+			env.Log.Debug("--status does not find this serve", "error", err)
+		}
 	}
 	ctx, ended := handler.UntilReplaced(ctx)
 	if err := o.web.Serve(ctx, env, serve.Server(handler, serve.HTTP(o.http))); err != nil {

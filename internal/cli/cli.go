@@ -50,6 +50,10 @@ type Command struct {
 	Alone func(given int) bool
 	Run   func(context.Context, *Env) error
 
+	// Quiet reports whether only warnings and errors are logged, unless --log-level says something
+	// else. nil: never.
+	Quiet func() bool
+
 	// Hangup handles SIGHUP if stdin is not a terminal; nil: SIGHUP is ignored.
 	Hangup func()
 	Stats  StatsFunc // yields what --metrics publishes; may be nil
@@ -81,6 +85,14 @@ func (e *Env) Progress(text string) {
 	if e.line != nil {
 		e.line.show(text)
 	}
+}
+
+// Columns returns how long a line of Progress may be now; 0 where it is not shown.
+func (e *Env) Columns() int {
+	if e.line == nil {
+		return 0
+	}
+	return e.line.columns()
 }
 
 // HasTerminal reports whether Progress is shown.
@@ -193,6 +205,9 @@ func versionText(name string) string {
 func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Code, error) {
 	if stderr.file != nil {
 		env.line = newStatusLine(stderr)
+	}
+	if c.Quiet != nil && c.Quiet() && !env.Flags.Changed("log-level") { // guard (without !env.Flags): TestQuiet
+		common.logLevel = "warn"
 	}
 	log, err := newLogger(common.logFormat, common.logLevel, stderr, env.line)
 	if err != nil {

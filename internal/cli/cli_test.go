@@ -355,3 +355,39 @@ func TestManyArguments(t *testing.T) {
 	require.Equal(t, exit.Done, run(command, []string{"--help"}, &out, &out))
 	require.Contains(t, out.String(), "tidemark-probe [options] SOURCE... DEST")
 }
+
+// A quiet program logs warnings and errors, unless another level is asked for by itself.
+func TestQuiet(t *testing.T) {
+	for _, c := range []struct {
+		quiet bool
+		args  []string
+		env   string
+		want  string
+	}{
+		{false, nil, "", "info warning"},
+		{true, nil, "", "warning"},
+		{true, []string{"--log-level", "info"}, "", "info warning"},
+		{true, []string{"--log-level", "error"}, "", ""},
+		{true, nil, "info", "info warning"},
+	} {
+		if c.env != "" {
+			t.Setenv("TIDEMARK_PROBE_LOG_LEVEL", c.env)
+		}
+		var p probe
+		command := p.command()
+		command.Quiet = func() bool { return c.quiet }
+		command.Run = func(_ context.Context, env *Env) error {
+			env.Log.Info("info")
+			env.Log.Warn("warning")
+			return nil
+		}
+		var stdout, stderr bytes.Buffer
+		require.Zero(t, run(command, append(c.args, "a", "b"), &stdout, &stderr))
+		var got []string
+		for line := range strings.Lines(stderr.String()) {
+			_, text, _ := strings.Cut(line, "msg=")
+			got = append(got, strings.TrimSpace(text))
+		}
+		require.Equal(t, c.want, strings.Join(got, " "), "%+v", c)
+	}
+}

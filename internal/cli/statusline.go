@@ -27,12 +27,16 @@ func newStatusLine(e errorOutput) *statusLine {
 	}
 	return &statusLine{out: e, width: func() int {
 		columns, _, err := term.GetSize(int(f.Fd()))
-		if err != nil {
-			return 80
+		if err != nil || columns <= 0 { // guard (without columns <= 0): TestTheWidthOfATerminal
+			return 80 // a terminal that was given no size
 		}
 		return columns
 	}}
 }
+
+// columns returns how many columns the line has: one fewer than the terminal, or some terminals would
+// begin another line.
+func (s *statusLine) columns() int { return max(1, s.width()-1) }
 
 // eraseLine returns to the beginning of the line and erases it.
 const eraseLine = "\r\x1b[K"
@@ -59,7 +63,7 @@ func (s *statusLine) Write(lines []byte) (int, error) {
 func (s *statusLine) show(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if most := s.width() - 1; len(text) > most && most > 0 {
+	if most := s.columns(); len(text) > most {
 		text = text[:most]
 	}
 	if text == s.text {

@@ -31,3 +31,24 @@ func TestNoStatusLineWithoutATerminal(t *testing.T) {
 	e.Progress("unseen")
 	require.False(t, e.HasTerminal())
 }
+
+// A line fits into the terminal as wide as it is at that moment, and one that has no size counts as 80
+// columns.
+func TestTheWidthOfATerminal(t *testing.T) {
+	columns := 30
+	s := &statusLine{out: &bytes.Buffer{}, width: func() int { return columns }}
+	e := &Env{line: s}
+	require.Equal(t, 29, e.Columns())
+	columns = 20
+	require.Equal(t, 19, e.Columns())
+	columns = 1
+	require.Equal(t, 1, e.Columns())
+	require.Zero(t, (&Env{}).Columns())
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer terminal.Close()
+	t.Setenv("TERM", "xterm")
+	line := newStatusLine(errorOutput{terminal, terminal})
+	require.NotNil(t, line)
+	require.Equal(t, 79, line.columns(), "nobody gave it a size")
+}

@@ -29,6 +29,8 @@ type Web struct {
 	Cert, Key      string   // files; both or none
 	ClientCA       string   // file of the CAs that must have signed client certificates; "": none is asked for
 	MaxConnections int      // at once over all listeners; 0: as many as descriptors allow
+
+	Listening func(addresses []string) // called once all are open, before READY; may be nil
 }
 
 // Server is used like an http.Server. If it has CloseIdle() bool as well, that is
@@ -75,6 +77,9 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 			}
 			return server.Serve(l)
 		})
+	}
+	if w.Listening != nil {
+		w.Listening(addresses)
 	}
 	env.Notify("listening on " + strings.Join(addresses, ", "))
 	env.Ready()

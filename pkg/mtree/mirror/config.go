@@ -70,6 +70,7 @@ type Config struct {
 
 	Out      io.Writer          // results: the summary line, the itemised dry run; nil: nowhere
 	Log      *slog.Logger       // nil: nowhere
+	Quiet    bool               // no summaries in Out
 	Progress func(Progress)     // called at most four times a second with how far a pass is; may be nil
 	Ready    func()             // called once when the lock is held; may be nil
 	Notify   func(string)       // called with a line of status after each pass; may be nil
@@ -205,6 +206,9 @@ func absolute(source string) string {
 func (c *Config) selection() lineage.Selection {
 	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, Chmod: c.Chmod, Chown: c.Chown}
 }
+
+// selects reports whether a complete copy may have less, or more, than its source.
+func (c *Config) selects() bool { return len(c.Filters) > 0 || c.NoDelete }
 
 // rules are the parts of a Config that need compiling.
 type rules struct {

@@ -36,6 +36,7 @@
 //	once.go                      Once: one pass
 //	hook.go                      --exec
 //	onepass.go                   how a pass is run, and when a full walk is due
+//	progress.go                  how far a pass has got, and where its end is
 //	publish.go                   what a mirror publishes of its copy: status.json, Stats
 //	release.go                   Release: held deletions carried out
 //	mirror.go                    source and copy, opened
@@ -43,5 +44,6 @@
 //	remedy.go                    what to do about an error
 //	sources.go, candidate.go, origin.go, config.go
 //	                             several sources, of which one is used; a source; Config
-//	stats.go                     Stats, Progress
+//	progressline.go              Progress, and as a line
+//	stats.go                     Stats
 package mirror

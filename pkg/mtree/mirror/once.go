@@ -90,10 +90,17 @@ func (m *mirror) once(ctx context.Context) (*pass.Result, error) {
 	return r, err
 }
 
+// tell writes the line of a pass.
+func (m *mirror) tell(r *pass.Result) {
+	if !m.config.Quiet {
+		_, _ = io.WriteString(m.config.Out, r.Line())
+	}
+}
+
 // summary writes the line that ends a pass.
 func (m *mirror) summary(r *pass.Result) {
 	if !m.config.DryRun && m.config.Log != nil && r.Unsettled > 0 {
 		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled)
 	}
-	_, _ = io.WriteString(m.config.Out, r.Line())
+	m.tell(r)
 }

@@ -62,9 +62,7 @@ func (m *mirror) passOptions(root *source.Root, full bool, holdAll string) *pass
 		Listed: func(l *mtree.Listing, elsewhere bool) error { return m.lineage.Listed(root, l, elsewhere) },
 		Now:    c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
 	}
-	if c.Progress != nil {
-		o.Progress = func(p pass.Progress) { c.Progress(Progress(p)) }
-	}
+	o.Progress = m.reporter(root).report
 	return o
 }
 

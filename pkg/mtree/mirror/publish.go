@@ -55,6 +55,13 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 	if passErr != nil {
 		o.Cause = causeOf(passErr)
 	}
+	o.SourceEntries, o.Selects = a.Counted, m.config.selects()
+	if r.Complete && r.Whole {
+		at := m.config.Now().Add(-r.Took)
+		o.Counted = &state.Entries{Entries: r.Listing, At: &at}
+	} else if s := m.replica.Status(); !r.Complete && !s.IsComplete() {
+		o.Filled = &r.Filled
+	}
 	if a.HasNow {
 		until := a.Now.Add(-wire.ClockLag)
 		o.Until = &until

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"tidemark/internal/outlet"
@@ -79,7 +78,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	if r != nil {
 		d.mirror.hookDue = d.mirror.hookDue || r.Changed
 		if r.Changed || r.Held+r.Failed > 0 || err != nil {
-			_, _ = io.WriteString(d.mirror.config.Out, r.Line())
+			d.mirror.tell(r)
 		}
 	}
 	if gone := d.mirror.replica.StillAt(); errors.Is(gone, replica.ErrUnmarked) {

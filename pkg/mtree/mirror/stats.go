@@ -74,17 +74,3 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 		yield("lag_seconds", "Seconds since then; an idle source is asked every 45 s.", max(0, time.Now().Unix()-at))
 	}
 }
-
-// Progress says how far a pass has got.
-type Progress struct {
-	Took      time.Duration // since its beginning
-	Listed    int64         // directories compared
-	Fetched   int64         // files that arrived
-	Bytes     int64         // of file contents that arrived, also of files under way
-	WantFiles int64         // files known to be needed, including those that arrived
-	WantBytes int64         // bytes of these files
-	Deleted   int64         // entries
-	Failed    int64         // paths
-	Pending   int           // steps that wait or are under way
-	Done      bool          // it has ended
-}

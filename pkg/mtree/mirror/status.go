@@ -37,6 +37,10 @@ type copyReport struct {
 	LastChange *time.Time   `json:"last_change,omitempty"`
 	Updated    *time.Time   `json:"updated,omitempty"` // when the status was written
 
+	SourceEntries *wire.Entries  `json:"source_entries,omitempty"` // what the source has, as its last audit counted it
+	Counted       *state.Entries `json:"counted,omitempty"`        // what the copy has, as it tells copies of it
+	Pass          *passReport    `json:"pass,omitempty"`           // the pass that runs now, if it takes long
+
 	Entries    int64  `json:"entries"`
 	Incomplete int64  `json:"incomplete"` // directories that the last pass left so
 	Failed     int64  `json:"failed"`     // paths, in that pass
@@ -55,6 +59,38 @@ type sourceReport struct {
 	Used   bool      `json:"used"`
 	Since  time.Time `json:"since"`
 	Why    string    `json:"why,omitempty"` // it is not used; "": another one is preferred
+}
+
+// passReport is how far the pass has got that runs now.
+type passReport struct {
+	Began       time.Time     `json:"began"`
+	Percent     *int64        `json:"percent,omitempty"`
+	About       bool          `json:"about,omitempty"` // percent, left and total are estimates
+	Left        *int64        `json:"left,omitempty"`  // seconds
+	Rate        int64         `json:"rate"`            // bytes a second
+	Directories int64         `json:"directories"`     // compared
+	Files       int64         `json:"files"`           // that arrived
+	Bytes       int64         `json:"bytes"`           // that arrived
+	Finished    *wire.Entries `json:"finished,omitempty"`
+	Total       *wire.Entries `json:"total,omitempty"`
+
+	line string
+}
+
+// reportPass returns what a status says of the pass that runs now.
+func reportPass(s *state.Pass) *passReport {
+	p := progressOf(s)
+	r := &passReport{
+		Began: s.Began.Time(), About: s.About, Rate: s.Rate, Directories: s.Listed, Files: s.Fetched, Bytes: s.Bytes, line: p.told(),
+	}
+	if s.Permill >= 0 {
+		percent := s.Permill / 10
+		r.Percent, r.Finished, r.Total = &percent, &s.Finished, &s.Total
+	}
+	if s.Left >= 0 {
+		r.Left = &s.Left
+	}
+	return r
 }
 
 // heldDeletion is a deletion that is held.
@@ -170,7 +206,7 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 		SourceState: s.SourceState, SourceUnread: s.SourceUnread, Walks: s.Walked && l.State == wire.Unwatched,
 		Root: s.Root, Away: clockTime(s.Away), Updated: clockTime(s.Updated), Confirmed: clockTime(confirmed),
 		Entries: counters.Entries, Incomplete: counters.Incomplete, Failed: counters.Failed, Error: s.Error,
-		NotCopied: uncopied.Total(), Unread: s.Unread, Held: held.Total(),
+		SourceEntries: s.SourceEntries, Counted: l.Counted(), NotCopied: uncopied.Total(), Unread: s.Unread, Held: held.Total(),
 	}
 	if r.Tree != "" {
 		r.Epoch, r.Older = l.Tree.Epoch, l.Tree.Older
@@ -185,6 +221,9 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 		}
 		lag := ago.Seconds()
 		r.Lag = &lag
+	}
+	if kept, err := l.IsKept(); err == nil && kept && s.Pass != nil { // guard (without kept): TestThePassOfAKilledMirror
+		r.Pass = reportPass(s.Pass)
 	}
 	if counters.Ended != 0 {
 		ended := time.Unix(counters.Ended, 0).UTC()
@@ -227,6 +266,13 @@ func (r *copyReport) print(w io.Writer) {
 	}
 	if r.Updated != nil {
 		fmt.Fprintf(w, "updated: %s\n", r.Updated.Format(time.RFC3339))
+	}
+	if r.Pass != nil {
+		fmt.Fprintf(w, "pass: %s, since %s\n", r.Pass.line, r.Pass.Began.Format(time.RFC3339))
+	}
+	if r.SourceEntries != nil {
+		fmt.Fprintf(w, "source entries: %d files, %d directories, %d bytes, as its last audit counted\n",
+			r.SourceEntries.Files, r.SourceEntries.Directories, r.SourceEntries.Bytes)
 	}
 	fmt.Fprintf(w, "entries: %d\nincomplete: %d\nfailed: %d\n", r.Entries, r.Incomplete, r.Failed)
 	if r.Error != "" {

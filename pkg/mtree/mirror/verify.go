@@ -45,7 +45,9 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	if err := v.walk(ctx, "", root.Dir); err != nil {
 		return unreachable(ctx, err)
 	}
-	fmt.Fprintf(v.out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
+	if !c.Quiet || v.differ > 0 {
+		fmt.Fprintf(v.out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
+	}
 	switch {
 	case v.differ == 0:
 		return nil

@@ -186,6 +186,9 @@ func (f *fields) setAbout(a *about) {
 	f.set(wire.HeaderNow, a.now.String())
 	f.set(wire.HeaderUpstream, s.Chain)
 	f.set(wire.HeaderPath, treePath(s, a.path))
+	if a.path == "" { // no other directory has what the tree has
+		f.share(wire.HeaderEntries, s.Entries)
+	}
 	if s.Tree.ID == "" {
 		return
 	}

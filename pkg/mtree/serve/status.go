@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
@@ -21,11 +22,13 @@ type statusReport struct {
 	Root       mtree.Stamp  `json:"root"`
 	Now        mtree.Stamp  `json:"now"`
 	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"`
-	Lag        *float64     `json:"lag,omitempty"`      // seconds since the checkpoint
-	Upstream   []upstream   `json:"upstream,omitempty"` // of a copy: its source, the source of that, ...
-	Path       string       `json:"path,omitempty"`     // which directory of the tree this is
-	Runs       []wire.Run   `json:"runs,omitempty"`     // of its watch, the latest last
-	Waiting    int64        `json:"waiting"`            // long polls
+	Lag        *float64     `json:"lag,omitempty"` // seconds since the checkpoint
+
+	Entries  *state.Entries `json:"entries,omitempty"`  // how much the tree has, as the last audit counted it
+	Upstream []upstream     `json:"upstream,omitempty"` // of a copy: its source, the source of that, ...
+	Path     string         `json:"path,omitempty"`     // which directory of the tree this is
+	Runs     []wire.Run     `json:"runs,omitempty"`     // of its watch, the latest last
+	Waiting  int64          `json:"waiting"`            // long polls
 }
 
 // upstream is one of the trees that a copy comes from.
@@ -68,7 +71,7 @@ func (h *Handler) statusOf(s *published.Snapshot, self disk.Info, now mtree.Stam
 	checkpoint := s.Status.Current()
 	out := statusReport{
 		Version: h.cfg.Version, Protocol: 1, Tree: s.Tree.ID, Epoch: s.Tree.Epoch, State: s.State, Root: self.MTime, Now: now,
-		Checkpoint: checkpoint, Lag: lagOf(checkpoint, now), Waiting: h.cfg.Stats.Waiting.Load(),
+		Checkpoint: checkpoint, Lag: lagOf(checkpoint, now), Waiting: h.cfg.Stats.Waiting.Load(), Entries: s.Counted(),
 	}
 	if s.Tree.ID != "" {
 		out.Path, out.Runs = s.Tree.At(""), s.Tree.Runs

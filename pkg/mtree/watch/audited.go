@@ -8,6 +8,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // finishAudit handles the end of an audit.
@@ -27,7 +29,9 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	}
 	w.Stats.Audits.Add(1)
 	w.Stats.Directories.Store(r.Directories)
-	w.Stats.Files.Store(r.Files)
+	w.Stats.Files.Store(r.Files + r.Others)
+	w.Stats.Bytes.Store(r.Bytes)
+	w.status.Entries = &state.Entries{Entries: wire.Entries{Files: r.Files, Directories: r.Directories, Bytes: r.Bytes}, At: &r.began}
 	if err := w.publishReadable(ctx, w.health.EndAudit(r.Directories)); err != nil {
 		return err
 	}
@@ -119,6 +123,6 @@ func (w *watcher) logAudit(r auditReport) {
 	if r.reason == atStart {
 		text = "armed"
 	}
-	w.Log.Info(text, "backend", w.backend, "directories", r.Directories, "files", r.Files,
+	w.Log.Info(text, "backend", w.backend, "directories", r.Directories, "files", r.Files+r.Others,
 		"changed", r.Found, "seconds", fmt.Sprintf("%.3f", r.Elapsed.Seconds()))
 }

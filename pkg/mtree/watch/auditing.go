@@ -62,7 +62,8 @@ func (w *watcher) requestAudit(r auditRequest) {
 func (w *watcher) startAudit(r auditRequest) {
 	a := &w.audits
 	lag := w.lag()
-	r.start, r.lagged = w.clock.Now().Add(-lag), lag > 0
+	r.began = w.clock.Now()
+	r.start, r.lagged = r.began.Add(-lag), lag > 0
 	w.abandonFloor(&r)
 	r.Floor = w.floor
 	a.running, a.current = true, r

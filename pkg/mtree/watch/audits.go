@@ -28,9 +28,10 @@ type audits struct {
 type auditRequest struct {
 	audit.Scope
 	reason      string
-	loss        bool        // nothing is known until it is done: state auditing
-	epochRaised bool        // for this one
-	raiseAgain  bool        // its end raises the epoch: until then directories may show times that come again
+	loss        bool // nothing is known until it is done: state auditing
+	epochRaised bool // for this one
+	raiseAgain  bool // its end raises the epoch: until then directories may show times that come again
+	began       mtree.Stamp
 	start       mtree.Stamp // when it began, less lag: it sees all ctimes before this
 	lagged      bool        // lag was more than 0 then
 }

@@ -25,6 +25,7 @@ type treeReport struct {
 	Checkpoint *mtree.Stamp     `json:"checkpoint,omitempty"`
 	Floor      *mtree.Stamp     `json:"floor,omitempty"`
 	Updated    *mtree.Stamp     `json:"updated,omitempty"`
+	Entries    *state.Entries   `json:"entries,omitempty"` // as the last audit counted them
 	Backend    string           `json:"backend,omitempty"`
 	PID        int              `json:"pid,omitempty"` // of a program that runs
 	Trouble    string           `json:"trouble,omitempty"`
@@ -66,7 +67,7 @@ func lookAtTree(root, stateDir string) (*treeReport, error) {
 	}
 	r := &treeReport{
 		State: p.State, Checkpoint: p.Status.Checkpoint, Floor: p.Status.Floor, Updated: p.Status.Updated,
-		Backend: p.Status.Backend, Trouble: p.Status.Error, Counters: p.Status.Counters,
+		Entries: p.Counted(), Backend: p.Status.Backend, Trouble: p.Status.Error, Counters: p.Status.Counters,
 	}
 	if p.Tree.ID != "" {
 		r.Tree, r.Epoch = p.Tree.ID, p.Tree.Epoch
@@ -111,6 +112,9 @@ func (r *treeReport) lines() string {
 	stamp("checkpoint", r.Checkpoint)
 	stamp("floor", r.Floor)
 	stamp("updated", r.Updated)
+	if r.Entries != nil {
+		add("entries", r.Entries.String())
+	}
 	add("backend", r.Backend)
 	if r.PID != 0 {
 		add("pid", fmt.Sprint(r.PID))

@@ -128,6 +128,8 @@ func (w *watcher) resume(id identity.Identity, now mtree.Stamp) {
 	}
 	if w.firstAudit {
 		w.tree.Epoch = 0 // until the first audit is done
+	} else {
+		w.status.Entries = id.Status.Entries // until the next audit counts
 	}
 	w.earlier = map[string]bool{}
 	for _, path := range id.Tree.Borders {
@@ -248,7 +250,7 @@ func (w *watcher) takeBackStatus(own *state.Marker) {
 		w.Log.Warn("cannot read the status in the root's own .tidemark: give serve the same --state-dir", "error", err)
 		return
 	}
-	status.State, status.Checkpoint, status.Audit, status.Clean = wire.Unwatched, nil, nil, false
+	status.State, status.Checkpoint, status.Audit, status.Entries, status.Clean = wire.Unwatched, nil, nil, nil, false
 	f, err := own.CreateStatus()
 	if err == nil {
 		err = errors.Join(f.Write(status), f.Sync(), f.Close())

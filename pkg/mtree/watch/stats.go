@@ -13,6 +13,7 @@ type Stats struct {
 	Losses       atomic.Int64 // times that events were lost
 	Directories  atomic.Int64 // directories seen by the last audit
 	Files        atomic.Int64 // other entries seen by it
+	Bytes        atomic.Int64 // sizes of the regular files seen by it
 	Foreign      atomic.Int64 // directories passed over because another file system begins there
 	Refusing     atomic.Int64 // directories that refuse their time: .tidemark/stamps has their stamps
 	Unread       atomic.Int64 // directories that cannot be read: .tidemark/unread names them
@@ -36,6 +37,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("losses_total", "Times when events were lost.", s.Losses.Load())
 	yield("directories", "Directories seen by the last audit.", s.Directories.Load())
 	yield("files", "Other entries seen by the last audit.", s.Files.Load())
+	yield("bytes", "Bytes of the regular files seen by the last audit.", s.Bytes.Load())
 	yield("foreign_directories", "Directories passed over because they are on other file systems.", s.Foreign.Load())
 	yield("refusing_directories", "Directories that refuse their time; their stamps are in .tidemark/stamps.", s.Refusing.Load())
 	yield("unread_directories", "Directories that watch cannot read; .tidemark/unread names them.", s.Unread.Load())

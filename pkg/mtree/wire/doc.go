@@ -23,6 +23,7 @@
 //	runs.go         Tidemark-Runs: the runs of watch
 //	state.go        Tidemark-State: how far the stamps of a tree can be relied on
 //	epoch.go        Tidemark-Epoch
+//	entries.go      Tidemark-Entries: how much a tree has
 //	header.go       names of headers
 //	bounds.go       what both ends must agree on, and ClockLag
 //

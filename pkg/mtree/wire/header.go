@@ -12,6 +12,7 @@ const (
 	HeaderRuns     = "Tidemark-Runs"     // FormatRuns
 	HeaderState    = "Tidemark-State"    // State
 	HeaderUnread   = "Tidemark-Unread"   // FormatUnread; missing where there are none
+	HeaderEntries  = "Tidemark-Entries"  // Entries; on answers about the root only; missing where nobody counted
 	HeaderNow      = "Tidemark-Now"      // the server's clock, a stamp
 	HeaderUpstream = "Tidemark-Upstream" // FormatUpstreams
 	HeaderVersion  = "Tidemark-Version"  // Version; on every answer of serve

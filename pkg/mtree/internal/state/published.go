@@ -130,6 +130,15 @@ func sourceState(status Status, locked bool, root *disk.Dir) wire.State {
 	return wire.Unwatched
 }
 
+// Counted returns how much the tree has; nil if nobody counted it, or if what is here was put here
+// from elsewhere.
+func (p *Published) Counted() *Entries {
+	if !p.Bound || p.Tree.Role == Copy && !p.IsCopy() {
+		return nil
+	}
+	return p.Status.Entries
+}
+
 // UnreadDirs returns how many directories of the tree are not published, because watch may
 // not read them; in a copy also how many its source does not publish.
 func (p *Published) UnreadDirs() int { return max(p.Status.Unread, p.Status.SourceUnread) }

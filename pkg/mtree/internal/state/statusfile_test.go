@@ -193,3 +193,18 @@ func TestACheckpointWithoutABoot(t *testing.T) {
 	k.Refuse("proc boot_id", unix.EIO, -1)
 	require.False(t, (&Status{Checkpoint: &at}).CheckpointHolds(""))
 }
+
+// A status that is too long loses how far a pass is before what a mirror goes by: its counters.
+func TestWhatALongStatusLoses(t *testing.T) {
+	_, m := newMarker(t)
+	f, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer f.Close()
+	status := Status{State: wire.Filling, Upstreams: strings.Repeat("u", statusSize-300), Counters: map[string]int64{"walked": 1}}
+	long := status
+	long.Pass = &Pass{Permill: 437, Left: 7, Rate: 1 << 40, Listed: 1 << 40, Fetched: 1 << 40, Bytes: 1 << 40}
+	require.NoError(t, f.Write(long))
+	got, err := m.ReadStatus()
+	require.NoError(t, err)
+	require.Equal(t, status, got)
+}

@@ -43,6 +43,9 @@ func (p *pass) commitInBetween(ctx context.Context) {
 	if err := p.commit(ctx); err != nil {
 		p.halt(err)
 	}
+	if p.result.filling {
+		p.env.Replica.StoreFilled(p.result.Filled)
+	}
 }
 
 // lastCommit commits at the end of a pass. A pass that was stopped does not wait for a
@@ -98,7 +101,9 @@ func (p *pass) commit(ctx context.Context) error {
 		if err := p.stamp(n); err != nil {
 			p.fail(n, n.Path, replica.Local(err)) // guard: TestADirectoryThatIsGoneBeforeTheFlush
 			p.markIncomplete(n)
+			continue
 		}
+		p.countStamped(n)
 	}
 	return nil
 }

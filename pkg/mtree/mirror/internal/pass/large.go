@@ -37,7 +37,9 @@ func (q *queue) addLarge(n *node, c mtree.Change) {
 		c.Have = &have
 	}
 	n.open++
-	heap.Push(&q.large, task{kind: fetchTask, files: []nodeFiles{{n: n, changes: []mtree.Change{c}}}, large: true})
+	f := nodeFiles{n: n, changes: []mtree.Change{c}}
+	q.wait(&f)
+	heap.Push(&q.large, task{kind: fetchTask, files: []nodeFiles{f}, large: true})
 }
 
 // isLargeTurn reports whether it is a large file's turn.

@@ -30,6 +30,8 @@ type node struct {
 	part       bool               // that is a part: it is not looked at by another one before it is complete
 	later      bool               // as in work.VisitResult
 	entries    int                // number of entries in its listing that no filter excludes
+	files      int64              // of these entries: regular files
+	bytes      int64              // sizes of these files
 	now        mtree.Stamp        // of its listing: VisitResult.ReadAt
 	mayBeLost  bool               // as in work.VisitResult
 	uncompared bool               // something in it failed or moved: not all its files were compared, or written

@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/mirror/internal/gate"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Options says how a pass runs.
@@ -73,4 +74,11 @@ type Progress struct {
 	Failed    int64
 	Pending   int // tasks that wait, and steps under way
 	Done      bool
+
+	// What the pass gets to: in a whole one, all that the copy has once it has ended; else the files
+	// that differ, without directories.
+	Whole    bool
+	Visits   int          // directories that are not listed yet: Known grows by what is in them
+	Known    wire.Entries // as far as it is known
+	Finished wire.Entries // of Known
 }

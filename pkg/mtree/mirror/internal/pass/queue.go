@@ -23,6 +23,14 @@ type queue struct {
 	large    largeFiles
 	last     []task      // files of --last: taken when everything else is done
 	deferred []nodeFiles // files that may be in the copy under a name that is deleted; they wait until all deletions are known
+	counts   queueCounts
+}
+
+// queueCounts says how much of a pass waits or is under way, for progress.
+type queueCounts struct {
+	visits                     int   // directories
+	waitingFiles, waitingBytes int64 // files to fetch, or to compare by their sums
+	settledFiles, settledBytes int64 // such files of steps that ended, whatever came of them
 }
 
 // pending counts the tasks that wait. Files in batches and deferred files are not
@@ -61,8 +69,33 @@ const (
 type nodeFiles struct {
 	n       *node
 	changes []mtree.Change
-	staged  bool // the directory is filled in the staging directory
-	last    bool // they are of --last: what they speak of may have come after the rest was listed
+	staged  bool  // the directory is filled in the staging directory
+	last    bool  // they are of --last: what they speak of may have come after the rest was listed
+	bytes   int64 // of the files, as they were listed when they were added
+}
+
+// wait counts files that wait from now on.
+func (q *queue) wait(f *nodeFiles) {
+	f.bytes = 0
+	for i := range f.changes {
+		f.bytes += max(0, f.changes[i].Want.Size)
+	}
+	q.counts.waitingFiles += int64(len(f.changes))
+	q.counts.waitingBytes += f.bytes
+}
+
+// settle counts a task that ended.
+func (q *queue) settle(t *task) {
+	if t.kind == visitTask {
+		q.counts.visits--
+	}
+	for i := range t.files {
+		f := &t.files[i]
+		q.counts.waitingFiles -= int64(len(f.changes))
+		q.counts.waitingBytes -= f.bytes
+		q.counts.settledFiles += int64(len(f.changes))
+		q.counts.settledBytes += f.bytes
+	}
 }
 
 // group returns the files as a step gets them.
@@ -122,6 +155,7 @@ func (b *batch) add(f nodeFiles) (full bool) {
 // addFetch adds small files to fetch. Their node waits for them.
 func (q *queue) addFetch(f nodeFiles) {
 	f.n.open++
+	q.wait(&f)
 	if q.fetches.add(f) {
 		q.flush(&q.fetches, fetchTask)
 	}
@@ -130,6 +164,7 @@ func (q *queue) addFetch(f nodeFiles) {
 // addSums adds files to compare by their sums. Their node waits for them.
 func (q *queue) addSums(f nodeFiles) {
 	f.n.open++
+	q.wait(&f)
 	if q.sums.add(f) {
 		q.flush(&q.sums, sumTask)
 	}
@@ -150,12 +185,16 @@ func visitOf(n *node) task {
 }
 
 // addVisit adds the visit of the root.
-func (q *queue) addVisit(root *node) { q.steps = append(q.steps, visitOf(root)) }
+func (q *queue) addVisit(root *node) {
+	q.counts.visits++
+	q.steps = append(q.steps, visitOf(root))
+}
 
 // addBrood adds the visits of directories below a node, which waits for them.
 func (q *queue) addBrood(b *brood) {
 	if len(b.left) > 0 {
 		b.up.open += len(b.left)
+		q.counts.visits += len(b.left)
 		q.steps = append(q.steps, task{kind: visitTask, brood: b})
 	}
 }
@@ -213,7 +252,9 @@ func (q *queue) addFiles(n *node, changes []mtree.Change) {
 func (q *queue) addLast(n *node, changes []mtree.Change) {
 	if len(changes) > 0 {
 		n.open++
-		q.last = append(q.last, task{kind: fetchTask, files: []nodeFiles{{n: n, changes: changes, last: true}}})
+		f := nodeFiles{n: n, changes: changes, last: true}
+		q.wait(&f)
+		q.last = append(q.last, task{kind: fetchTask, files: []nodeFiles{f}})
 	}
 }
 
@@ -221,6 +262,8 @@ func (q *queue) addLast(n *node, changes []mtree.Change) {
 func (q *queue) deferFiles(n *node, changes []mtree.Change) {
 	if len(changes) > 0 {
 		n.open++
-		q.deferred = append(q.deferred, nodeFiles{n: n, changes: changes})
+		f := nodeFiles{n: n, changes: changes}
+		q.wait(&f)
+		q.deferred = append(q.deferred, f)
 	}
 }

@@ -57,6 +57,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 	p.announces = p.mayAnnounce(n)
 	p.full = n.Doubts.Below() // the root's record says so, or there is none
+	p.beginCounts()
 	// A part of it did not suffice, and a cache gave the whole as it was before.
 	n.blocked = v.Listing.Stamp.Before(p.env.Root.Stamp) // guard: TestACachedRootInThePlaceOfAPart
 	if n.had {
@@ -77,6 +78,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.result.Listed++
 	p.options.Counters.Listed.Add(1)
 	n.entries, n.now = len(v.Listing.Entries), v.ReadAt() // guard (v.ReadAt() -> v.Listing.Now): TestWhatADistantSourceVerifies
+	p.countListed(n, v)
 	p.result.Seen += v.InCopy
 	p.result.Made += v.Made()
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Result is what a pass did.
@@ -47,6 +48,13 @@ type Result struct {
 	Gate      *gate.Gate             // what the guard of --max-delete has to remember
 	Uncopied  replica.Uncopied       // what is not copied, in the directories that were compared
 	IsDeleted func(path string) bool // reports whether the directory at path was deleted, or one above it
+
+	// Listed is what the copy has once the pass has ended, as far as it was listed, if Whole; then
+	// nothing is left out but what the pass did not get to.
+	Listing wire.Entries
+	Whole   bool         // it is a full walk, or the copy was never complete and Filled counts what it passes over
+	Filled  wire.Entries // what is complete in a copy that was never complete as a whole
+	filling bool         // it never was
 
 	wantFiles, wantBytes int64 // for progress
 }

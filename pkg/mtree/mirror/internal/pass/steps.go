@@ -50,6 +50,7 @@ func (p *pass) handOut(ctx context.Context, t task) {
 				p.largeRunning--
 			}
 			record()
+			p.queue.settle(&t)
 			for i := range t.files {
 				p.done(t.files[i].n)
 			}
@@ -137,6 +138,7 @@ func (p *pass) abandon() {
 		if !ok {
 			return
 		}
+		p.queue.settle(&t)
 		for i := range t.files {
 			n := t.files[i].n
 			n.blocked, n.uncompared = true, true
@@ -158,6 +160,7 @@ func (p *pass) abandonBroods() {
 			continue
 		}
 		p.result.Incomplete += int64(len(b.left))
+		p.queue.counts.visits -= len(b.left)
 		b.up.blocked = true
 		b.up.open -= len(b.left) - 1
 		p.done(b.up)

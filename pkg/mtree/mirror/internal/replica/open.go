@@ -264,6 +264,10 @@ func (r *Replica) prepare(o *Options) (err error) {
 	if r.file, err = r.marker.CreateStatus(); err != nil {
 		return err
 	}
+	if r.status.Pass != nil { // guard: TestThePassOfAKilledMirror
+		r.status.Pass = nil // it was killed
+		_ = r.file.Write(r.status)
+	}
 	r.beacon, _ = r.marker.CreateBeacon() // on a full disk it may be missing
 	if err := records.Probe(r.Root); errors.Is(err, records.ErrNoXattr) {
 		return r.openLog()

@@ -143,6 +143,16 @@ func (r *Replica) KeepDeletions(d *state.Deletions) error {
 	return Local(r.file.Sync())
 }
 
+// StoreFilled writes what is complete of a copy that was never complete as a whole.
+func (r *Replica) StoreFilled(filled wire.Entries) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Filled = &filled
+	if err := r.file.Write(r.status); err != nil {
+		r.log.Warn("status", "error", err)
+	}
+}
+
 // RecallDeletions takes over from was what the guard of --max-delete remembered, if the
 // status was removed.
 func (r *Replica) RecallDeletions(was *Replica) {
@@ -174,6 +184,13 @@ type Outcome struct {
 	SourceState  wire.State
 	SourceUnread int
 
+	// How much the source has (no directories: not known), what the pass counted, if it counted all
+	// that the copy has now, and what is complete if it does not complete the copy.
+	SourceEntries wire.Entries
+	Selects       bool // the copy leaves out some of that
+	Counted       *state.Entries
+	Filled        *wire.Entries
+
 	// What the guard of --max-delete adds: see package gate.
 	Deletions *state.Deletions // what it has to remember
 	Entries   int64            // of the copy, as far as it is known
@@ -200,6 +217,8 @@ func (r *Replica) Publish(o *Outcome) error {
 	}
 	next.Error, next.Away = o.Cause, nil
 	next.SourceState, next.SourceUnread = o.SourceState, o.SourceUnread
+	next.Pass, next.Filled = nil, o.Filled
+	noteCounts(&next, o)
 	if o.Complete {
 		next.State, next.Walked = wire.Mirrored, o.Walked
 		next.Root, next.Upstreams, next.SourceFingerprint = &o.Root, o.Upstreams, r.tree.Fingerprint
@@ -222,12 +241,35 @@ func (r *Replica) Publish(o *Outcome) error {
 	return err
 }
 
+// NoteSource notes while a pass runs how much the source has. A copy that was never complete is about
+// to have that.
+func NoteSource(s *state.Status, source wire.Entries, selects bool) {
+	if source.Directories == 0 || s.SourceEntries != nil && *s.SourceEntries == source {
+		return
+	}
+	s.SourceEntries = &source
+	if !selects || s.Entries == nil {
+		s.Entries = &state.Entries{Entries: source}
+	}
+}
+
+// noteCounts sets how much the copy has: what the pass counted, or else what its source has anew.
+func noteCounts(s *state.Status, o *Outcome) {
+	if o.SourceEntries.Directories == 0 {
+		s.SourceEntries = nil // nobody counts there now
+	}
+	NoteSource(s, o.SourceEntries, o.Selects)
+	if o.Counted != nil {
+		s.Entries = o.Counted
+	}
+}
+
 // sameStatus reports whether b says the same as a, apart from the times of passes that
 // found nothing. Then b is not worth writing. But the end of a full walk is, where not
 // every pass is one: else the next walk would be due at once.
 func sameStatus(a, b *state.Status) bool {
 	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || !sameStamp(a.SourceSure, b.SourceSure) || !sameStamp(a.SourceWhole, b.SourceWhole) || !sameStamp(a.SourceRead, b.SourceRead) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
-		a.SourceState != b.SourceState || a.SourceUnread != b.SourceUnread ||
+		a.Pass != nil || !sameEntries(a.SourceEntries, b.SourceEntries) || a.SourceState != b.SourceState || a.SourceUnread != b.SourceUnread ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
 		return false
 	}
@@ -243,6 +285,9 @@ func sameStatus(a, b *state.Status) bool {
 
 // sameStamp compares two stamps that may be missing.
 func sameStamp(a, b *mtree.Stamp) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// sameEntries does the same for two counts.
+func sameEntries(a, b *wire.Entries) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Confirm notes that the copy equals what the source published at the time at. An idle
 // mirror does that all the time and writes nothing: a Beacon announces it, and status.json

@@ -56,14 +56,15 @@ type Root struct {
 	Repeated    bool   // the same answer came before, from a cache: it does not tell how the source is now
 	Validator   string // for Poll.Known; "": the source cannot be polled
 	State       wire.State
-	Unread      int        // directories of the tree that it does not publish, because its watch may not read them
-	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
-	Place       string     // where a local source is (state.PlaceOf); "": it is not local
-	Runs        []wire.Run // of the source's watch; nil: not known
-	Upstreams   string     // how the source came about, if it is a copy itself (wire.FormatUpstreams)
-	Server      string     // what kind of server answers, for messages
-	OtherServer bool       // it is not serve: listings have no stamps, ids and ctimes
-	Switched    bool       // it is the first answer of another one of several sources
+	Unread      int          // directories of the tree that it does not publish, because its watch may not read them
+	Counted     wire.Entries // how much its tree has; no directories: not known, or this is not its root
+	TreePath    string       // which directory of the tree the root is, "/" or "/a/b"; "": not known
+	Place       string       // where a local source is (state.PlaceOf); "": it is not local
+	Runs        []wire.Run   // of the source's watch; nil: not known
+	Upstreams   string       // how the source came about, if it is a copy itself (wire.FormatUpstreams)
+	Server      string       // what kind of server answers, for messages
+	OtherServer bool         // it is not serve: listings have no stamps, ids and ctimes
+	Switched    bool         // it is the first answer of another one of several sources
 }
 
 // Fresh, as the least stamp for List, asks for a listing that comes from no cache.

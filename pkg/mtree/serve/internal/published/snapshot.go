@@ -28,7 +28,7 @@ type Snapshot struct {
 	Unread      bool   // what .tidemark says could not be read
 
 	// The same as values of headers, for many answers.
-	IDs, Epochs, States, Runs, Unreads []string
+	IDs, Epochs, States, Runs, Unreads, Entries []string
 
 	filters       *glob.List   // of a copy: what its mirror excludes, and so nobody keeps
 	crosses       bool         // directories beyond mounts are published
@@ -112,6 +112,9 @@ func (t *Tree) publish(s *Snapshot) {
 	s.Epochs = []string{wire.FormatEpoch(s.Tree.Epoch)}
 	if unread := wire.FormatUnread(s.UnreadDirs()); unread != "" {
 		s.Unreads = []string{unread}
+	}
+	if counted := s.Counted(); counted != nil {
+		s.Entries = []string{counted.Entries.String()}
 	}
 	if len(s.Tree.Runs) > 0 {
 		s.Runs = []string{wire.FormatRuns(s.Tree.Runs)}

@@ -29,8 +29,8 @@ func Run(ctx context.Context, t Tree, scope Scope, findings chan<- []Finding) Re
 	s.send(true)
 	r := Report{
 		Err: s.failed, Elapsed: time.Since(began), Waited: s.waited,
-		Directories: s.directories.Load(), Files: s.files.Load(), Found: s.found.Load(),
-		Mounted: s.mounted.Load(),
+		Directories: s.directories.Load(), Files: s.files.Load(), Bytes: s.bytes.Load(), Others: s.others.Load(),
+		Found: s.found.Load(), Mounted: s.mounted.Load(),
 	}
 	if ctx.Err() != nil {
 		r.Err = ctx.Err()

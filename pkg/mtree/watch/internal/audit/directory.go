@@ -145,6 +145,7 @@ func (s *scan) list(v *visit) error {
 	}
 	v.raise(stamprule.Past(v.info.MTime, v.info.CTime, now))
 	var below []*visit
+	var counted tally
 	err := v.dir.ScanStat(func(name []byte, info disk.Info) error {
 		if s.skips(v, name, info) {
 			return nil
@@ -156,7 +157,7 @@ func (s *scan) list(v *visit) error {
 			})
 			return nil
 		}
-		s.files.Add(1)
+		counted.add(info)
 		v.raise(stamprule.Past(info.MTime, info.CTime, now))
 		if s.judge(v, info) {
 			changed = true
@@ -165,12 +166,32 @@ func (s *scan) list(v *visit) error {
 		}
 		return nil
 	})
+	s.count(counted)
 	if changed {
 		f.Path, f.Judged, f.Below = v.path(), v.judged, v.below
 		s.report(f)
 	}
 	s.push(v, below)
 	return err
+}
+
+// tally counts the entries of one directory that are no directories.
+type tally struct{ files, bytes, others int64 }
+
+func (t *tally) add(info disk.Info) {
+	if info.Kind != mtree.File {
+		t.others++
+		return
+	}
+	t.files++
+	t.bytes += info.Size
+}
+
+// count adds what one directory has to the counts of the scan.
+func (s *scan) count(t tally) {
+	s.files.Add(t.files)
+	s.bytes.Add(t.bytes)
+	s.others.Add(t.others)
 }
 
 // skips reports whether an entry of v is not looked at: it is excluded, or another file

@@ -32,7 +32,9 @@ type Finding struct {
 type Report struct {
 	Err         error // the audit was broken off: it proves nothing
 	Directories int64
-	Files       int64 // other entries
+	Files       int64 // regular files
+	Bytes       int64 // of these files
+	Others      int64 // entries that are neither
 	Found       int64 // findings
 	Mounted     bool  // Tree.Unfollowed, and something is mounted below the root
 	Elapsed     time.Duration

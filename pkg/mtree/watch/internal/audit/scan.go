@@ -81,7 +81,7 @@ type scan struct {
 	sending sys.Mutex     // held until the writer took a chunk
 	waited  time.Duration // for the writer
 
-	directories, files, found atomic.Int64
+	directories, files, others, bytes, found atomic.Int64
 }
 
 // visit is one directory of a scan.

@@ -121,6 +121,9 @@ func (s *Source) Root(_ context.Context, poll source.Poll) (root source.Root, er
 	root.Tree, root.Node = d.tree(), d.node
 	root.Upstreams, root.State, root.Server = wire.FormatUpstreams(p.Upstreams()), p.State, "directory"
 	root.Fingerprint, root.Place, root.Unread = d.fingerprint, s.place, p.UnreadDirs()
+	if counted := p.Counted(); counted != nil {
+		root.Counted = counted.Entries
+	}
 	if root.Tree.ID != "" {
 		root.TreePath, root.Runs = p.Tree.At(""), p.Tree.Runs
 	}

@@ -15,6 +15,7 @@ func head(resp *http.Response) (root source.Root, err error) {
 	h := resp.Header
 	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get(wire.HeaderState))
 	root.Answered = h.Get(wire.HeaderNow)
+	root.Counted, _ = wire.ParseEntries(h.Get(wire.HeaderEntries))
 	root.Unread = wire.ParseUnread(h.Get(wire.HeaderUnread))
 	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get(wire.HeaderUpstream)))
 	if isServe(resp) {
