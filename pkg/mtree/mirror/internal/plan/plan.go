@@ -42,7 +42,7 @@ type Options struct {
 	NoLinks bool                          // symlinks are left out
 	Owner   bool                          // owners are compared, too
 
-	Refuses func(e *mtree.Entry) bool     // a file that is missing or differs is not fetched; nil: each is
+	Refuses func(e *mtree.Entry) bool // a file that is missing or differs is not fetched; nil: each is
 
 	NoDelete bool                   // extra entries stay
 	WasHeld  func(path string) bool // the deletion was held before: then NoDelete does not apply; nil: none was
