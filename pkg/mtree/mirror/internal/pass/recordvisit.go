@@ -68,7 +68,7 @@ func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 		}
 	}
 	// guard (without !v.Listing.IsPart()): TestTheRootByAPart
-	p.guard.emptyRoot = !v.Listing.IsPart() && int64(len(v.Listing.Entries)) == int64(len(v.Plan.SkippedLinks)-len(v.Plan.Older))+v.Plan.Refused && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
+	p.guard.emptyRoot = !v.Listing.IsPart() && len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
 }
 
 // recordFound records what a visit found in a directory, what it did there, and what
@@ -79,7 +79,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	n.entries, n.now = len(v.Listing.Entries), v.ReadAt() // guard (v.ReadAt() -> v.Listing.Now): TestWhatADistantSourceVerifies
 	p.result.Seen += v.InCopy
 	p.result.Made += v.Made()
-	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)+len(v.Plan.Older)))
+	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)+len(v.Plan.Older))) // guard (+len(v.Plan.Older) -> +0): TestLimitsOfACopy
 	p.countSkipped(v.Plan.Refused)
 	n.changed = v.Changed
 	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
