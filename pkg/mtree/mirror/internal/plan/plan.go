@@ -43,6 +43,7 @@ type Options struct {
 	Owner   bool                          // owners are compared, too
 
 	Refuses func(e *mtree.Entry) bool // a file that is missing or differs is not fetched; nil: each is
+	Lost    bool                      // files of the copy may lack bytes
 
 	NoDelete bool                   // extra entries stay
 	WasHeld  func(path string) bool // the deletion was held before: then NoDelete does not apply; nil: none was
@@ -191,7 +192,7 @@ func (p *planner) addLink(c mtree.Change) {
 // addFile plans for a regular file.
 func (p *planner) addFile(c mtree.Change) {
 	switch {
-	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 && p.Refuses != nil && p.Refuses(c.Want): // guard: TestFilesThatAreRefused
+	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 && p.isRefused(c): // guard: TestFilesThatAreRefused
 		p.refuse(c)
 	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0:
 		p.Fetch = append(p.Fetch, c)
@@ -200,6 +201,13 @@ func (p *planner) addFile(c mtree.Change) {
 	case p.modeDiffers(c):
 		p.SetModes = append(p.SetModes, c)
 	}
+}
+
+// isRefused reports whether a file that is missing or differs is left out. If what the copy has of it may
+// lack bytes, after a power cut, it is not: no version of the source would ever prove those.
+func (p *planner) isRefused(c mtree.Change) bool {
+	return p.Refuses != nil && p.Refuses(c.Want) &&
+		!(p.Lost && c.Have != nil && c.Have.Kind == mtree.File) // guard: TestFilesThatAreRefused
 }
 
 // refuse leaves a file out. What the copy has of it stays as it is: it is an earlier version of the

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/limits"
 )
 
@@ -44,4 +45,21 @@ func TestTheAgeOfAFile(t *testing.T) {
 	require.True(t, b.env.refuses(&mtree.Listing{}, nil)(&e))
 	require.True(t, b.env.refuses(&mtree.Listing{Now: now, HasNow: true}, nil)(&e))
 	require.False(t, b.env.refuses(&mtree.Listing{Now: now.Add(-time.Hour), HasNow: true}, nil)(&e))
+}
+
+// What a power cut may have taken bytes of is fetched, whatever its size.
+func TestARefusedFileThatMayLackBytes(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		b := newBench(t, 0, "f g")
+		b.env.Limits = limits.Limits{MaxSize: 10}
+		big := file("g")
+		big.Size = 11
+		b.list(big)
+		if lost {
+			b.record(records.Record{Stamp: mtree.MinStamp.Add(1 << 20), Now: before, ID: ours}) // it was begun in another stay
+		}
+		v := b.visit()
+		require.Equal(t, lost, v.MayBeLost)
+		require.Equal(t, map[bool]string{true: "g"}[lost], namesOf(v.Plan.Fetch))
+	}
 }

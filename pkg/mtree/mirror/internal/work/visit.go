@@ -302,7 +302,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.trusts()))
-	o.Refuses = env.refuses(&v.Listing, v.Approx)
+	o.Refuses, o.Lost = env.refuses(&v.Listing, v.Approx), v.MayBeLost
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
 	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{}, v.Before.Now
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
