@@ -2,11 +2,13 @@
 // the other side has nothing: mirror over HTTP, rsync from its daemon on loopback, and
 // tar | tar, for which only the two file systems set the pace.
 //
-//	go run ./bench/firstcopy [-files 100000] [-large BYTES] [-again] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
+//	go run ./bench/firstcopy [-files 100000] [-large BYTES [-data BYTES]] [-again] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
 //
 // With -to the copies are on another file system than the tree.
 //
-// With -large the tree is one file of BYTES bytes, and curl copies it too. With -again
+// With -large the tree is one file of BYTES bytes, and curl copies it too. With -data it is a
+// sparse file with so many bytes of data, in pieces of 1 MiB: mirror --sparse and rsync -S copy it,
+// each also from the directory, and the copies must be as sparse. With -again
 // the copies are made beforehand, and it times the run that finds nothing changed.
 package main
 
@@ -18,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"tidemark/bench/rig"
@@ -27,12 +30,14 @@ type options struct {
 	rig.Options
 	rounds int
 	large  int64
+	data   int64
 	again  bool
 }
 
 func main() {
 	var o options
 	flag.Int64Var(&o.large, "large", 0, "instead one file of so many bytes")
+	flag.Int64Var(&o.data, "data", -1, "of these bytes so many are no hole; below 0: all")
 	flag.BoolVar(&o.again, "again", false, "time the run after the first copy")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each tool runs")
 	o.Main("firstcopy", 100_000, func() error { return run(&o) })
@@ -96,8 +101,23 @@ func makeSource(source string, o *options) error {
 		return err
 	}
 	defer f.Close()
-	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{}), o.large)
-	return err
+	if o.data < 0 {
+		_, err = io.CopyN(f, rand.NewChaCha8([32]byte{}), o.large)
+		return err
+	}
+	return writeSparse(f, o.large, o.data)
+}
+
+// writeSparse makes a file of size bytes, of which so many are data, in pieces at equal distances.
+func writeSparse(f *os.File, size, data int64) error {
+	const piece = 1 << 20
+	bytes := rand.NewChaCha8([32]byte{})
+	for n := int64(0); n < data/piece; n++ {
+		if _, err := io.CopyN(io.NewOffsetWriter(f, size/(data/piece)*n), bytes, piece); err != nil {
+			return err
+		}
+	}
+	return f.Truncate(size)
 }
 
 // startServers starts watch, serve and the rsync daemon on source.
@@ -136,7 +156,18 @@ func allTools(copies, source string, o *options) []rig.Tool {
 	url := "http://" + serveAddress + "/"
 	copyBy := func(name string, command func(to string) []string) rig.Tool {
 		to := filepath.Join(copies, "copy-"+name)
-		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(source, to, command(to), o.again) }}
+		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(source, to, command(to), o) }}
+	}
+	if o.data >= 0 {
+		from := "rsync://127.0.0.1:" + rsyncPort + "/tree/"
+		return []rig.Tool{
+			copyBy("tidemark", func(to string) []string { return []string{"bin/mirror", "--once", "--sparse", url, to} }),
+			copyBy("rsync", func(to string) []string { return []string{"rsync", "-aS", from, to + "/"} }),
+			copyBy("tidemark-local", func(to string) []string { return []string{"bin/mirror", "--once", "--sparse", source, to} }),
+			copyBy("rsync-local", func(to string) []string {
+				return []string{"rsync", "-aS", "--exclude=/.tidemark", source + "/", to + "/"}
+			}),
+		}
 	}
 	tools := []rig.Tool{
 		copyBy("tidemark", func(to string) []string { return []string{"bin/mirror", "--once", url, to} }),
@@ -155,17 +186,37 @@ func allTools(copies, source string, o *options) []rig.Tool {
 
 // copyOnce runs a command into a new directory, or again into its own, checks that
 // everything arrived, and removes the copy unless it is needed again.
-func copyOnce(source, to string, command []string, again bool) (cost rig.Cost, err error) {
-	if err := os.Mkdir(to, 0o755); err != nil && !again {
+func copyOnce(source, to string, command []string, o *options) (cost rig.Cost, err error) {
+	if err := os.Mkdir(to, 0o755); err != nil && !o.again {
 		return cost, err
 	}
 	if cost, err = rig.Command(command...); err != nil {
 		return cost, err
 	}
-	if err := rig.SameSize(source, to); err != nil || again {
+	if err := rig.SameSize(source, to); err != nil {
 		return cost, err
+	}
+	if o.data >= 0 {
+		if err := isSparse(filepath.Join(to, "large"), o.data); err != nil {
+			return cost, err
+		}
+	}
+	if o.again {
+		return cost, nil
 	}
 	err = os.RemoveAll(to)
 	<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
 	return cost, err
+}
+
+// isSparse returns an error unless a file takes hardly more room than its data.
+func isSparse(path string, data int64) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if room := info.Sys().(*syscall.Stat_t).Blocks * 512; room > data+data/100+64<<10 {
+		return fmt.Errorf("%s takes %d bytes, of %d bytes of data", path, room, data)
+	}
+	return nil
 }

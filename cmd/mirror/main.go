@@ -42,6 +42,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.SelectionSet = slices.ContainsFunc([]string{"include", "exclude", "no-delete", "no-links"}, env.Flags.Changed)
 	o.checks = env.Flags.Changed("check")
 	o.BWLimit = int64(o.bwLimit)
+	o.MinSize, o.MaxSize = int64(o.minSize), int64(o.maxSize)
 	o.UserAgent = "tidemark-mirror/" + cli.Version()
 	if err := o.check(); err != nil {
 		return err

@@ -17,6 +17,8 @@ import (
 type options struct {
 	mirror.Config
 	bwLimit cli.Size
+	minSize cli.Size
+	maxSize cli.Size
 	client  cli.Client
 	more    []string // SOURCEs after the first
 	waitFor string
@@ -37,6 +39,10 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(&cli.Strings{List: &o.Filters, Prefix: "+ ", Name: "GLOB"}, "include", "mirror what matches (repeatable; the first match of --include and --exclude decides)")
 	f.Var(&cli.Strings{List: &o.Filters, Prefix: "- ", Name: "GLOB"}, "exclude", "neither fetch nor delete what matches (repeatable)")
 	f.Var(&cli.Strings{List: &o.Last, Name: "GLOB"}, "last", "fetch what matches after everything else: index files (repeatable)")
+	f.Var(&o.minSize, "min-size", "do not fetch files smaller than this; 0 for no bound")
+	f.Var(&o.maxSize, "max-size", "do not fetch files larger than this; 0 for no bound")
+	f.Var(cli.DurationVar(&o.MaxAge, 0), "max-age", "do not fetch files that were changed longer ago than this `AGE`, as 168h; 0 for no bound")
+	f.BoolVar(&o.Sparse, "sparse", false, "make holes of runs of zeros of 64 KiB and more")
 	f.Var(&o.bwLimit, "bwlimit", "most bytes a second; 0 for no bound")
 	f.StringVar(&o.Durability, "durability", "batch", "make data durable `batch|file|none` before stamps")
 	f.Var(cli.DurationVar(&o.FullInterval, 7*24*time.Hour), "full-interval", "TIME between full walks as a safety net; 0 for never")

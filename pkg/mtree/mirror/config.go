@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/mirror/internal/gate"
+	"tidemark/pkg/mtree/mirror/internal/limits"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/rights"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -42,9 +43,14 @@ type Config struct {
 	Owner       bool     // set owners, if the source publishes them
 	Chmod       []string // permission bits in place of the source's: "D755,F644", "u+rwX,go-w"
 	Chown       string   // owners in place of the source's: "USER", "USER:GROUP", ":GROUP"; "": none
+	Sparse      bool     // runs of zeros of 64 KiB and more become holes
 	CrossMounts bool     // copy directories on other file systems, too, from a directory of this machine
 	Filters     []string // "+ GLOB" and "- GLOB", the first match decides
 	Last        []string // globs of files that are fetched after everything else
+
+	MinSize int64         // bytes; smaller files are not fetched; 0: no limit
+	MaxSize int64         // bytes; larger files are not fetched; 0: no limit
+	MaxAge  time.Duration // files whose mtime is longer ago, by the source's clock, are not fetched; 0: no limit
 
 	// SelectionSet says that Filters, NoDelete and NoLinks were asked for as they are. Only Verify
 	// looks at it: if it is false and all of them are zero, those count that the copy was made with.
@@ -204,7 +210,12 @@ func absolute(source string) string {
 
 // selection returns the options that decide which entries a complete copy has.
 func (c *Config) selection() lineage.Selection {
-	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, Chmod: c.Chmod, Chown: c.Chown}
+	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, Chmod: c.Chmod, Chown: c.Chown, Limits: c.limits()}
+}
+
+// limits returns the options that say which files are fetched.
+func (c *Config) limits() limits.Limits {
+	return limits.Limits{MinSize: c.MinSize, MaxSize: c.MaxSize, MaxAge: c.MaxAge}
 }
 
 // selects reports whether a complete copy may have less, or more, than its source.
@@ -231,6 +242,9 @@ func (c *Config) compile() (r rules, err error) {
 		return r, exit.With(exit.Usage, err, "")
 	}
 	if r.limit, err = gate.ParseLimit(c.MaxDelete); err != nil {
+		return r, exit.With(exit.Usage, err, "")
+	}
+	if err := c.limits().Check(); err != nil { // guard: TestLimitsThatAreRefused
 		return r, exit.With(exit.Usage, err, "")
 	}
 	if r.rights, err = rights.Parse(c.Chmod, c.Chown, c.Owner); err != nil {

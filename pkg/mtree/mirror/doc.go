@@ -20,6 +20,7 @@
 //	internal/replica   the copy on disk
 //	internal/plan      pure: what makes a directory equal to a listing
 //	internal/rights    pure: --chmod and --chown
+//	internal/limits    pure: --min-size, --max-size and --max-age
 //	internal/source    the source: HTTP, directories, listings of other servers
 //
 // Concurrency: one goroutine runs a pass and owns its state. It hands out steps, at most

@@ -72,7 +72,7 @@ func (m *mirror) newEnv(root *source.Root) *work.Env {
 	return &work.Env{
 		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.rules.filters, Verified: &m.verified, Wholes: &m.wholes, Limiter: m.limiter, Log: c.Log,
 		Several: m.several != nil || len(m.replica.Tree().Sources) > 0,
-		DryRun:  c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner || m.rules.rights.Owns(), Rights: m.rules.rights, SyncEach: c.Durability == Each,
+		DryRun:  c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner || m.rules.rights.Owns(), Rights: m.rules.rights, Limits: c.limits(), Sparse: c.Sparse, SyncEach: c.Durability == Each,
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // recall takes from the copy at c.Dest what c leaves out: the source, and the options that select
-// entries. A copy with owners keeps them, and one with modes and owners of its own keeps those. With repair, it refuses (exit.Refused) other options than
+// entries. A copy with owners keeps them, and one with modes, owners or limits of its own keeps those. With repair, it refuses (exit.Refused) other options than
 // the copy was made with, and another source without any: what the copy's own options keep would be
 // extra by them. It would be deleted, and it may exist nowhere else.
 func (c *Config) recall(repair bool) error {
@@ -42,6 +42,9 @@ func (c *Config) recall(repair bool) error {
 	if c.Chown == "" { // guard: TestRightsOfACopyAreRecalled
 		c.Chown = was.Chown
 	}
+	c.MinSize = cmp.Or(c.MinSize, was.Limits.MinSize) // guard: TestLimitsOfACopyAreRecalled
+	c.MaxSize = cmp.Or(c.MaxSize, was.Limits.MaxSize) // guard: TestLimitsOfACopyAreRecalled
+	c.MaxAge = cmp.Or(c.MaxAge, was.Limits.MaxAge)    // guard: TestLimitsOfACopyAreRecalled
 	if c.Source == "" {
 		c.recallSources(&l.Tree)
 	}

@@ -77,6 +77,7 @@ type verifier struct {
 	differ             int64 // paths
 	unread             int64 // of these: directories that were not compared
 	bad                []badDir
+	older              []string // names in the directory that was compared last: Plan.Older
 }
 
 // badDir is a directory with differences.
@@ -108,6 +109,9 @@ func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) er
 			return err
 		}
 		v.report(path, diffs)
+	}
+	for _, name := range v.older {
+		fmt.Fprintf(v.out, "older version, left out by --min-size, --max-size or --max-age: %s\n", mtree.QuotePath(mtree.JoinPath(path, name)))
 	}
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
@@ -195,6 +199,7 @@ func (v *verifier) report(path string, diffs []difference) {
 
 // compare returns what differs in one directory.
 func (v *verifier) compare(ctx context.Context, path string, listing *source.Dir) ([]difference, error) {
+	v.older = nil
 	dir, err := v.env.Replica.Dir(path)
 	if errors.Is(err, fs.ErrNotExist) || disk.IsGone(err) {
 		return nil, nil // its parent reports it
@@ -206,6 +211,9 @@ func (v *verifier) compare(ctx context.Context, path string, listing *source.Dir
 	todo, err := v.env.PlanToVerify(dir, path, listing)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
+	}
+	for _, c := range todo.Older {
+		v.older = append(v.older, c.Want.Name)
 	}
 	diffs := differences(&todo)
 	more, err := v.compareSums(ctx, path, todo.Check)

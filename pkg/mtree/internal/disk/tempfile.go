@@ -92,6 +92,15 @@ func (f *TempFile) Write(p []byte) (written int, err error) {
 	return written, nil
 }
 
+// Skip adds n zeros at the end of the file, n > 0, as a hole where the file system knows holes.
+func (f *TempFile) Skip(n int64) error {
+	size, err := sys.Seek(f.fd, n, unix.SEEK_END) // what is written next goes behind the hole
+	if err == nil {
+		err = sys.Ftruncate(f.fd, size)
+	}
+	return f.check("truncate", err)
+}
+
 // Chmod sets the permission bits.
 func (f *TempFile) Chmod(mode uint32) error { return f.check("chmod", sys.Fchmod(f.fd, mode)) }
 

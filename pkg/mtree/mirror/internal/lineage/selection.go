@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tidemark/pkg/mtree/mirror/internal/limits"
 	"tidemark/pkg/mtree/mirror/internal/rights"
 )
 
@@ -17,6 +18,7 @@ type Selection struct {
 	Owner    bool     // owners are copied
 	Chmod    []string // --chmod
 	Chown    string   // --chown; "": not given
+	Limits   limits.Limits
 }
 
 // Options that the tree file lists among the filters.
@@ -38,7 +40,7 @@ func (s Selection) Rules() []string {
 	if s.Owner {
 		rules = append(rules, owner)
 	}
-	return append(rules, rights.Lines(s.Chmod, s.Chown)...)
+	return slices.Concat(rules, rights.Lines(s.Chmod, s.Chown), s.Limits.Lines())
 }
 
 // ParseSelection is the inverse of Selection.Rules.
@@ -52,11 +54,11 @@ func ParseSelection(rules []string) (s Selection) {
 		case owner:
 			s.Owner = true
 		default:
-			if chmod, chown, ok := rights.ParseLine(rule); !ok {
+			if chmod, chown, ok := rights.ParseLine(rule); !ok && !s.Limits.Add(rule) {
 				s.Filters = append(s.Filters, rule)
 			} else if chmod != "" {
 				s.Chmod = []string{chmod}
-			} else {
+			} else if chown != "" {
 				s.Chown = chown
 			}
 		}
@@ -64,7 +66,7 @@ func ParseSelection(rules []string) (s Selection) {
 	return s
 }
 
-// IsLike reports whether both select the same entries: owners and modes do not count.
+// IsLike reports whether both keep the same entries from being deleted: owners, modes and limits do not count.
 func (s Selection) IsLike(other Selection) bool {
 	return slices.Equal(s.Filters, other.Filters) && s.NoDelete == other.NoDelete && s.NoLinks == other.NoLinks
 }

@@ -41,5 +41,8 @@ func (p *pass) itemise(n *node, v *work.VisitResult) {
 	for _, e := range v.Plan.Kept {
 		item("keep  ", e)
 	}
+	for _, c := range v.Plan.Older {
+		item("keep  ", c.Have)
+	}
 	_, _ = p.options.Out.Write([]byte(out.String()))
 }

@@ -56,6 +56,8 @@ func (p *pass) tally(n *node, h *work.FetchResult) {
 	if h.Denied > 0 && n.known != (mtree.Stamp{}) {
 		n.Record.Now = n.known // it may be readable one day with the ctime that it has now
 	}
+	p.countSkipped(h.Refused)
+	p.addUncopied(n.Path, h.Older)  // guard: TestWhatOnlyTheAnswerTells
 	p.addUncopied(n.Path, h.Denied) // guard: TestWhatTheSourceMayNotRead
 	p.skip(n, h.Denied, "files the source may not read")
 }

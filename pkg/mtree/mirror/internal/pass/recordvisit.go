@@ -81,7 +81,8 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.countListed(n, v)
 	p.result.Seen += v.InCopy
 	p.result.Made += v.Made()
-	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
+	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)+len(v.Plan.Older))) // guard (+len(v.Plan.Older) -> +0): TestLimitsOfACopy
+	p.countSkipped(v.Plan.Refused)
 	n.changed = v.Changed
 	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
 	n.mayBeLost, n.unflushed = v.MayBeLost, v.Unflushed
@@ -176,9 +177,14 @@ func (p *pass) skip(n *node, count int64, what string) {
 	if count == 0 {
 		return
 	}
+	p.countSkipped(count)
+	p.env.Log.Info("skipped", "path", mtree.QuotePath(n.Path), "count", count, "what", what)
+}
+
+// countSkipped counts entries that are left out.
+func (p *pass) countSkipped(count int64) {
 	p.result.Skipped += count
 	p.options.Counters.Skipped.Add(count)
-	p.env.Log.Info("skipped", "path", mtree.QuotePath(n.Path), "count", count, "what", what)
 }
 
 // addFetches adds tasks for files to fetch. Files of --last come at the end, and files

@@ -22,11 +22,13 @@ type Plan struct {
 	NotUnderstood []*mtree.Entry // of a kind that this version does not know: neither fetched nor deleted
 	SkippedLinks  []*mtree.Entry // unsafe symlinks, or all of them with NoLinks
 	TooDeep       []*mtree.Entry // directories with paths above MaxPath
+	Older         []mtree.Change // files that Refuses leaves out, and of which the copy has another version, which stays
 	Unvisited     []*mtree.Entry // directories of the copy that stay, and that no visit leads to
 
 	Hides   bool  // entries of the copy stay because the source may have them without listing them
 	Entries int64 // number of entries in the listing
 	Unseen  bool  // the copy has files that the source may have without listing them
+	Refused int64 // files that Refuses leaves out, those of Older included
 	Spared  int64 // entries of the copy that stay for NoDelete alone; a directory counts as ManyInside
 }
 
@@ -39,6 +41,9 @@ type Options struct {
 	Stored  func(mtree.Stamp) mtree.Stamp // an mtime as the copy's file system keeps it
 	NoLinks bool                          // symlinks are left out
 	Owner   bool                          // owners are compared, too
+
+	Refuses func(e *mtree.Entry) bool // a file that is missing or differs is not fetched; nil: each is
+	Lost    bool                      // files of the copy may lack bytes
 
 	NoDelete bool                   // extra entries stay
 	WasHeld  func(path string) bool // the deletion was held before: then NoDelete does not apply; nil: none was
@@ -187,12 +192,34 @@ func (p *planner) addLink(c mtree.Change) {
 // addFile plans for a regular file.
 func (p *planner) addFile(c mtree.Change) {
 	switch {
+	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 && p.isRefused(c): // guard: TestFilesThatAreRefused
+		p.refuse(c)
 	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0:
 		p.Fetch = append(p.Fetch, c)
 	case p.isSuspicious(c.Want): // guard: TestMake
 		p.Check = append(p.Check, c)
 	case p.modeDiffers(c):
 		p.SetModes = append(p.SetModes, c)
+	}
+}
+
+// isRefused reports whether a file that is missing or differs is left out. If what the copy has of it may
+// lack bytes, after a power cut, it is not: no version of the source would ever prove those.
+func (p *planner) isRefused(c mtree.Change) bool {
+	return p.Refuses != nil && p.Refuses(c.Want) &&
+		!(p.Lost && c.Have != nil && c.Have.Kind == mtree.File) // guard: TestFilesThatAreRefused
+}
+
+// refuse leaves a file out. What the copy has of it stays as it is: it is an earlier version of the
+// file, or a later one. What is no file has gone at the source.
+func (p *planner) refuse(c mtree.Change) {
+	p.Refused++
+	switch {
+	case c.Have == nil:
+	case c.Have.Kind == mtree.File: // guard: TestFilesThatAreRefused
+		p.Older = append(p.Older, c)
+	default:
+		p.replaces(c.Have) // guard: TestFilesThatAreRefused
 	}
 }
 

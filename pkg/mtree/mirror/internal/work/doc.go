@@ -32,6 +32,7 @@
 //	make.go                      directories, symlinks, modes and owners
 //	writing.go                   a file with its bytes, time, mode and owner
 //	partial.go                   files that broke off and are continued
+//	refused.go                   files that --min-size, --max-size and --max-age leave out
 //	visitresult.go               what a visit found
 //	fetchresult.go               what a fetch brought
 //	entries.go                   what the copy and the source have in a directory
@@ -39,4 +40,5 @@
 //	env.go                       Env, Target, FileGroup; opening a directory to change it
 //	verified.go, wholes.go       files whose bytes are known; when directories were listed whole
 //	limit.go                     --bwlimit
+//	sparse.go                    --sparse
 package work

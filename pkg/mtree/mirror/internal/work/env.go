@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/limits"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/rights"
@@ -39,6 +40,7 @@ type Env struct {
 	Overlap  *overlap.Guard // of Source and Replica
 	Filters  *glob.List     // what is not copied
 	Rights   *rights.Rules  // modes and owners in place of those listed; nil: none
+	Limits   limits.Limits  // which files are not fetched
 	Verified *VerifiedFiles // outlives a pass
 	Wholes   *Wholes        // outlives a pass
 	Limiter  *rate.Limiter  // of file contents; nil: none
@@ -57,6 +59,7 @@ type Env struct {
 	NoDelete bool // only deletions that were held before are carried out
 	NoLinks  bool // symlinks are left out
 	Owner    bool // owners are set
+	Sparse   bool // runs of zeros become holes
 	SyncEach bool // each file is flushed before it gets its name
 }
 

@@ -77,6 +77,11 @@ func (f *fetching) bring(groups []FileGroup) {
 	for i, err := range errs {
 		switch h := f.items[i].result; {
 		case err == nil, errors.Is(err, source.ErrSame):
+		case errors.Is(err, errRefused):
+			h.Refused++
+			if f.items[i].change.Have != nil {
+				h.Older++
+			}
 		case errors.Is(err, source.ErrDenied):
 			h.Denied++
 		case errors.Is(err, source.ErrGone), errors.Is(err, source.ErrChanging):
@@ -92,6 +97,9 @@ func (f *fetching) bring(groups []FileGroup) {
 
 // take stores one file that arrives, and counts it.
 func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
+	if err := f.env.refuseArrived(w, &o); err != nil {
+		return err
+	}
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
 	}
@@ -176,7 +184,7 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 		return replica.Local(err)
 	}
 	defer temp.Discard()
-	size, err := copyBody(temp, f.Body)
+	size, err := env.copyBody(temp, f.Body)
 	if err != nil {
 		if kept && !replica.IsLocal(err) {
 			return errors.Join(err, replica.Local(temp.Keep()))
@@ -185,6 +193,9 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	}
 	if got.Size < 0 {
 		got.Size = f.From + size
+		if env.Limits.RefuseSize(got.Size, got.Size) {
+			return errRefused
+		}
 	}
 	if f.From+size != got.Size {
 		return fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)

@@ -14,6 +14,8 @@ type FetchResult struct {
 	Taken     int64              // of these files, those that were in the copy under another name
 	Denied    int64              // files that the source may not read
 	Gone      int64              // files that are gone, and that no part says so of, or that change as fast as they are read
+	Refused   int64              // files that limits leave out: only the answer told their size or time
+	Older     int64              // of these, those of which the copy has another version
 	Moved     int64              // files that had changed and were stored with their own times, and that no part confirmed
 	Unsettled int64              // files that kept changing and were stored as read
 	Deletions []replica.Deletion // directories that have the name of a file

@@ -53,10 +53,10 @@ func (env *Env) isOfOurOptions(v *VisitResult) bool {
 	return env.Root.Fingerprint != "" && !v.Other && env.knowsHidden(v.Before, true)
 }
 
-// leavesOut reports whether the plan leaves out an entry of the listing: how many a directory has
-// of them, only a whole listing says.
+// leavesOut reports whether the plan leaves out an entry of the listing that is counted: how many a
+// directory has of them, only a whole listing says.
 func (v *VisitResult) leavesOut() bool {
-	return len(v.Plan.NotUnderstood)+len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep) > 0
+	return len(v.Plan.NotUnderstood)+len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)+len(v.Plan.Older) > 0 // guard (+len(v.Plan.Older) -> +0): TestAPartWithFilesThatAreRefused
 }
 
 // recordOfPart returns the record with which a part completes a directory. What the record says of

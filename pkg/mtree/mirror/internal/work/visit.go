@@ -311,6 +311,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.trusts()))
+	o.Refuses, o.Lost = env.refuses(&v.Listing, v.Approx), v.MayBeLost
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
 	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{} && !proved, v.Before.Now // guard (without !proved): TestSourcesOfDifferentOptions
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
@@ -358,6 +359,7 @@ func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *source.Dir) (plan.Pl
 		return plan.Plan{}, err
 	}
 	o := env.planOptions(path, env.hidden(&l.Listing, before, had))
+	o.Refuses = env.refuses(&l.Listing, l.Approx) // guard: TestLimitsOfACopyAreRecalled
 	o.CheckAll = true
 	kept := l.Listing
 	kept.Entries = env.wanted(path, slices.Clone(l.Entries))

@@ -52,7 +52,7 @@ func (env *Env) placeCopy(dir *disk.Dir, c mtree.Change, body io.Reader, finish 
 		return err
 	}
 	defer temp.Discard()
-	size, err := copyBody(temp, body)
+	size, err := env.copyBody(temp, body)
 	if err == nil && size != c.Want.Size {
 		err = source.ErrMoved
 	}
@@ -70,9 +70,23 @@ func (env *Env) placeCopy(dir *disk.Dir, c mtree.Change, body io.Reader, finish 
 
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// copyBody copies body to f. An error of f is marked as one of the copy's disk; an error
+// copyBody copies body to temp, with holes for long runs of zeros if Sparse is set.
+func (env *Env) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err error) {
+	if !env.Sparse {
+		return copyBytes(temp, body)
+	}
+	f := &sparseFile{f: temp}
+	size, err = copyBytes(f, body)
+	// If body broke off, its zeros count as what came.
+	if endErr := f.end(); endErr != nil && err == nil {
+		err = replica.Local(endErr)
+	}
+	return size, err
+}
+
+// copyBytes copies body to f. An error of f is marked as one of the copy's disk; an error
 // of body is not.
-func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
+func copyBytes(f io.Writer, body io.Reader) (size int64, err error) {
 	buf := copyBuffers.Get().(*[256 << 10]byte)
 	defer copyBuffers.Put(buf)
 	for {

@@ -51,6 +51,18 @@ func (b *Bounds) UTC() mtree.Stamp {
 	return b.listed.Add(-b.zones.offset(b.listed))
 }
 
+// NotAfter returns a time that the file's mtime does not exceed; ok is false if none is known.
+func (b *Bounds) NotAfter() (latest mtree.Stamp, ok bool) {
+	if b.Step == 0 {
+		return latest, false
+	}
+	latest = b.listed.Add(b.Step)
+	if b.ServerZone {
+		latest = latest.Add(zoneMost)
+	}
+	return latest, true
+}
+
 // Learn takes the file's date, from which the server's time zone follows.
 func (b *Bounds) Learn(date mtree.Stamp) {
 	if ahead := b.ahead(date); b.ServerZone && isOffset(ahead) {

@@ -1,0 +1,137 @@
+package work
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// pieces reads no more at once than its sizes, in turn.
+type pieces struct {
+	in    io.Reader
+	sizes []int
+}
+
+func (p *pieces) Read(buf []byte) (int, error) {
+	size := p.sizes[0]
+	p.sizes = append(p.sizes[1:], size)
+	return p.in.Read(buf[:min(size, len(buf))])
+}
+
+// sparseEnv returns an Env that makes holes, and the directory of its copy.
+func sparseEnv(t *testing.T) (*Env, string) {
+	path := t.TempDir()
+	dest, err := replica.Open(&replica.Options{Path: path, Log: slog.New(slog.DiscardHandler), Now: machine.Now})
+	require.NoError(t, err)
+	t.Cleanup(dest.Close)
+	return &Env{Replica: dest, Sparse: true}, path
+}
+
+// holes returns the runs of zeros of at least leastHole bytes in text, and those that the file has as
+// holes, as far as blocks of 4 KiB allow.
+func holes(t *testing.T, path string, text []byte) (want, have int64) {
+	for at := 0; at < len(text); {
+		run := zeroRun(text[at:])
+		if end := at + run; run >= leastHole {
+			want += int64(end/holeBlock*holeBlock - (at+holeBlock-1)/holeBlock*holeBlock)
+			if end == len(text) {
+				want += int64(end % holeBlock) // the last block is not needed
+			}
+		}
+		at += max(run, 1)
+	}
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	for at := int64(0); at < int64(len(text)); {
+		hole, err := unix.Seek(int(f.Fd()), at, unix.SEEK_HOLE)
+		require.NoError(t, err)
+		data, err := unix.Seek(int(f.Fd()), hole, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			data = int64(len(text))
+		}
+		have += data - hole
+		at = data
+	}
+	return want, have
+}
+
+// A file with holes has the same bytes, however they come, and each long run of zeros is a hole, and no
+// shorter one.
+func TestSparseFile(t *testing.T) {
+	env, path := sparseEnv(t)
+	zeros := func(n int) []byte { return make([]byte, n) }
+	x := bytes.Repeat([]byte("x"), 100<<10)
+	texts := [][]byte{
+		nil, zeros(1), zeros(leastHole - 1), zeros(leastHole), zeros(10 << 20), x,
+		slicesOf(x, zeros(leastHole), x), slicesOf(x, zeros(leastHole-1), x), slicesOf(x[:1], zeros(leastHole), x[:1]),
+		slicesOf(zeros(leastHole+7), x, zeros(leastHole+9)), slicesOf(x, zeros(5<<20+3), x[:5], zeros(100)),
+		slicesOf(x[:holeBlock], zeros(leastHole), x[:holeBlock], zeros(holeBlock), x[:holeBlock], zeros(leastHole+holeBlock)),
+	}
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		var text []byte
+		for range r.IntN(20) {
+			text = append(text, zeros([]int{0, r.IntN(100), r.IntN(2 * leastHole), holeBlock * r.IntN(40)}[r.IntN(4)])...)
+			text = append(text, x[:[]int{1, r.IntN(100), r.IntN(len(x)), holeBlock * r.IntN(20)}[r.IntN(4)]]...)
+		}
+		texts = append(texts, text)
+	}
+	for i, text := range texts {
+		for name, sizes := range map[string][]int{"at once": {1 << 30}, "in pieces": {1 << 10, 4 << 10, 300, 64 << 10, 4097, 31}} {
+			at := filepath.Join(path, "f")
+			temp, err := env.Replica.Staging.Create(env.Replica.Root, "f", false, 0o644)
+			require.NoError(t, err)
+			size, err := env.copyBody(temp, &pieces{bytes.NewReader(text), sizes})
+			require.NoError(t, err)
+			require.Equal(t, int64(len(text)), size)
+			require.NoError(t, temp.Place(env.Replica.Root, "f"))
+			got, err := os.ReadFile(at)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(text, got), "%d, %s", i, name)
+			want, have := holes(t, at, text)
+			require.Equal(t, want, have, "%d, %s", i, name)
+		}
+	}
+}
+
+func slicesOf(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+// What broke off is continued behind its last hole, and the zeros that came last count as what came.
+func TestSparseFileThatIsContinued(t *testing.T) {
+	env, path := sparseEnv(t)
+	text := slicesOf([]byte("begin"), make([]byte, 10<<20), []byte("middle"), make([]byte, 3<<20), []byte("end"), make([]byte, 2<<20))
+	for _, cut := range []int{1, 5, 5 + 3<<20, 5 + 10<<20, 11 + 10<<20, 11 + 10<<20 + 1, 14 + 13<<20, 14 + 13<<20 + leastHole, len(text)} {
+		temp, size, err := env.Replica.Staging.Continue("key", false)
+		require.NoError(t, err)
+		require.Zero(t, size)
+		_, err = env.copyBody(temp, io.MultiReader(bytes.NewReader(text[:cut]), iotest.ErrReader(errAway)))
+		require.ErrorIs(t, err, errAway)
+		require.NoError(t, temp.Keep())
+
+		temp, size, err = env.Replica.Staging.Continue("key", false)
+		require.NoError(t, err)
+		require.Equal(t, int64(cut), size)
+		_, err = env.copyBody(temp, bytes.NewReader(text[cut:]))
+		require.NoError(t, err)
+		require.NoError(t, temp.Place(env.Replica.Root, "f"))
+		got, err := os.ReadFile(filepath.Join(path, "f"))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(text, got), cut)
+		var is unix.Stat_t
+		require.NoError(t, unix.Stat(filepath.Join(path, "f"), &is))
+		require.LessOrEqual(t, is.Blocks*512, int64(3*leastHole), "cut at %d", cut)
+	}
+}
