@@ -41,7 +41,9 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if env.HasTerminal() {
+	if o.print {
+		o.Print = env.Stdout
+	} else if env.HasTerminal() {
 		o.Progress = progress(env)
 	}
 	if o.FullInterval == 0 {
