@@ -122,7 +122,7 @@ func (p *pass) tellFetch(n *node, h *work.FetchResult) {
 		case len(updated) > 0 && updated[0] == name:
 			updated = updated[1:]
 			t.add(actions.Update, name, mtree.File, "")
-		case !slices.ContainsFunc(h.Deletions, func(d replica.Deletion) bool { return d.Path == path }): // guard (always): TestAFileInThePlaceOfADirectoryIsTold
+		case !slices.ContainsFunc(h.Deletions, func(d replica.Deletion) bool { return d.Path == path }): // guard (always): TestPrintIsInOrder
 			t.add(actions.Create, name, mtree.File, "")
 		}
 	}
