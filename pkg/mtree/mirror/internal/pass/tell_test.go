@@ -7,7 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/actions"
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // listen lets passes tell what they do, and returns what the last ones told since it was called last.
@@ -100,5 +102,20 @@ func TestWhatIsCalledBeforeChanges(t *testing.T) {
 		}
 		r.complete()
 		require.Positive(t, calls)
+	})
+}
+
+// Where case does not count, a visit renames what got another spelling.
+func TestARenameOfCaseIsTold(t *testing.T) {
+	simulate(t, "", "d/f", func(t *testing.T, r *rig) {
+		var told []actions.Line
+		p := r.begun("d")
+		p.root = p.ready[1]
+		r.options.Tell = func(lines []actions.Line) { told = append(told, lines...) }
+		p.tellVisit(p.ready[0], &work.VisitResult{Respelled: []work.Respelled{{Old: "Dir", New: "dir", Kind: mtree.Dir}, {Old: "README", New: "readme"}}})
+		require.Equal(t, []actions.Line{
+			{Stamp: later, Action: actions.Rename, Path: "d/dir/", From: "d/Dir/"},
+			{Stamp: later, Action: actions.Rename, Path: "d/readme", From: "d/README"},
+		}, told)
 	})
 }
