@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -91,6 +92,9 @@ func (h *hook) run(ctx context.Context, r *replica.Replica) error {
 func (h *hook) execute(ctx context.Context, dest string) error {
 	cmd := exec.CommandContext(ctx, "sh", "-c", h.config.Exec)
 	cmd.Dir = dest
+	if path, err := filepath.Abs(dest); err == nil { // it can be named from elsewhere
+		dest = path
+	}
 	cmd.Env = append(os.Environ(), "TIDEMARK_ROOT="+dest, "TIDEMARK_STAMP="+h.stamp.String())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(h.paths.Text()), os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
