@@ -47,7 +47,9 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if env.HasTerminal() && !o.Quiet {
+	if o.print {
+		o.Print = env.Stdout
+	} else if env.HasTerminal() && !o.Quiet {
 		o.Progress = progress(env)
 	}
 	if o.FullInterval == 0 {

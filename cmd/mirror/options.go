@@ -25,7 +25,7 @@ type options struct {
 	age     time.Duration // of --check
 	checks  bool          // --check was given
 
-	once, status, json, release, verify, repair bool
+	once, print, status, json, release, verify, repair bool
 }
 
 func (o *options) define(f *pflag.FlagSet) {
@@ -57,7 +57,9 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.client.Netrc, "netrc", false, "send the login that ~/.netrc, or the file in $NETRC, has for the host of SOURCE")
 	f.Var(&cli.Strings{List: &o.client.Headers, Name: "HEADER"}, "header", "send `NAME:VALUE` with each request (repeatable)")
 	f.BoolVar(&o.Quiet, "quiet", false, "no progress and no summaries; log warnings and errors only, unless --log-level is given")
-	f.StringVar(&o.Exec, "exec", "", "run `CMD` by sh -c after a pass that changed something")
+	f.StringVar(&o.Exec, "exec", "", "run `CMD` by sh -c after a pass that changed something, the changed paths on its stdin, each ended by NUL")
+	f.BoolVar(&o.print, "print", false, "print what is done, a line for each name: STAMP<TAB>ACTION<TAB>PATH")
+	f.StringVar(&o.PrintFormat, "print-format", mirror.Text, "format of --print: `text|json`")
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "enter directories on other file systems")
 	f.StringVar(&o.StateDir, "state-dir", "", "keep the state in `DIR` instead of DEST/.tidemark")
 	f.BoolVar(&o.status, "status", false, "print lag, last pass and held deletions of DEST and exit")

@@ -179,6 +179,7 @@ func TestAllowedImports(t *testing.T) {
 		// pass, and package mirror all of them.
 		plan:                         {core},
 		mirror + "/internal/rights":  {core},
+		mirror + "/internal/actions": {core, core + "/exit", "tidemark/internal/outlet"},
 		mirror + "/internal/limits":  {core},
 		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, journal, lister, machine, records, state, sys},
 		mirror + "/internal/gate":    {core, state, sys, mirror + "/internal/replica"},
@@ -187,7 +188,7 @@ func TestAllowedImports(t *testing.T) {
 		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records, sys,
 			plan, mirror + "/internal/limits", mirror + "/internal/rights", mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
 		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, journal, records,
-			plan, mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
+			plan, mirror + "/internal/actions", mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
 
 		watch + "stamprule": {core},
 		watch + "ownwrites": {core, sys, disk, state},

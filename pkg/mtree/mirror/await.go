@@ -159,8 +159,10 @@ func (d *daemon) pause(ctx context.Context, t time.Duration) {
 // waitDue reports whether done was closed before t passed, the next pass was due, or a
 // release came.
 func (d *daemon) waitDue(ctx context.Context, done <-chan struct{}, t time.Duration) bool {
-	if due := d.due(); !due.IsZero() {
-		t = min(t, time.Until(due))
+	for _, due := range []time.Time{d.due(), d.hookAgain} {
+		if !due.IsZero() {
+			t = min(t, time.Until(due))
+		}
 	}
 	return d.wait(ctx, done, t)
 }

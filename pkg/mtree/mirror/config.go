@@ -59,7 +59,10 @@ type Config struct {
 	BWLimit      int64         // bytes per second of file contents; 0: no limit
 	Durability   string        // "batch": one flush before the stamps; "file": each file before it gets its name; "none"
 	FullInterval time.Duration // a full walk at least this often, give or take an eighth; 0: 7 days, below 0: never
-	Exec         string        // command for sh -c after each pass that changed something; "": none
+	Exec         string        // command for sh -c after each pass that changed something, with the changed paths on its stdin; "": none
+
+	Print       io.Writer // gets a line for each thing that was done, and is never waited for; nil: nobody. The summary goes to Log then
+	PrintFormat string    // "text" or "json"; "": text
 
 	TLS           *tls.Config         // for https; nil: the system's
 	Authorization string              // sent as the header of that name, as "Bearer TOKEN"; "": none
@@ -110,6 +113,12 @@ const (
 	Batch = "batch" // one flush before the stamps
 	Each  = "file"  // also each file, before it gets its name
 	None  = "none"  // nothing
+)
+
+// Values of Config.PrintFormat.
+const (
+	Text = "text" // STAMP<TAB>ACTION<TAB>PATH
+	JSON = "json" // an object
 )
 
 // Defaults, and what follows from them.
@@ -252,6 +261,9 @@ func (c *Config) compile() (r rules, err error) {
 	}
 	if r.rights.Owns() && !c.DryRun && !machine.MayChown() { // guard: chmod-chown.txtar
 		return r, exit.With(exit.Usage, errors.New("--chown: this user may not give files away"), "run mirror as root, or with CAP_CHOWN")
+	}
+	if c.PrintFormat != "" && c.PrintFormat != Text && c.PrintFormat != JSON {
+		return r, exit.With(exit.Usage, fmt.Errorf("bad print format %q", c.PrintFormat), `want "text" or "json"`)
 	}
 	switch c.Durability {
 	case Batch, Each, None:

@@ -24,6 +24,9 @@ type daemon struct {
 	retries retries   // when to look again at what the last pass left incomplete
 	again   bool      // the next turn begins at once, whatever the source says
 
+	hookFails int       // how many runs of --exec in a row failed
+	hookAgain time.Time // when the last of them is tried again; zero: it did not fail
+
 	tries  int          // how many turns in a row ended in trouble
 	warned time.Time    // when trouble was logged as a warning
 	away   *mtree.Stamp // since when the source has not answered; nil: it answers

@@ -13,6 +13,7 @@
 // The packages below it, of which each uses only those further down:
 //
 //	internal/pass      one run from root to root: what is done next, counts, guards
+//	internal/actions   what was done, for --print and --exec
 //	internal/work      the steps of a pass: visit a directory, fetch, compare, delete
 //	internal/lineage   what the copy was made from, and whether it may follow this source
 //	internal/overlap   would the copy be copied into itself?
@@ -35,12 +36,12 @@
 //	daemon.go, retries.go        what such a mirror knows between two turns; when to look again
 //	verify.go, recall.go         Verify: every byte compared; what it takes from the copy
 //	once.go                      Once: one pass
-//	hook.go                      --exec
 //	onepass.go                   how a pass is run, and when a full walk is due
 //	progress.go                  how far a pass has got, and where its end is
 //	publish.go                   what a mirror publishes of its copy: status.json, Stats
 //	release.go                   Release: held deletions carried out
 //	mirror.go                    source and copy, opened
+//	hook.go                      --exec
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
 //	sources.go, candidate.go, origin.go, config.go

@@ -1,10 +1,14 @@
 package mirror
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -81,4 +85,127 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	_, err = m.once(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, runs())
+}
+
+// told makes --exec append what it is told to a file, and returns what reads it: for each run a
+// list of paths, and the stamp.
+func (b *bench) told() func() (runs [][]string) {
+	notes := filepath.Join(b.t.TempDir(), "told")
+	b.config.Exec = `{ echo "$TIDEMARK_ROOT $TIDEMARK_STAMP"; tr '\0' '\n'; echo; } >>` + notes
+	return func() (runs [][]string) {
+		text, err := os.ReadFile(notes)
+		if err != nil {
+			return nil
+		}
+		for run := range strings.SplitSeq(strings.TrimSuffix(string(text), "\n\n"), "\n\n") {
+			runs = append(runs, strings.Split(run, "\n"))
+		}
+		return runs
+	}
+}
+
+func TestExecIsToldWhatChanged(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *tree, b *bench) {
+		told := b.told()
+		require.NoError(t, b.once())
+		runs := told()
+		require.Len(t, runs, 1)
+		require.Equal(t, b.config.Dest+" "+b.rootStamp(), runs[0][0])
+		require.Equal(t, []string{"a/", "a/f", "a/gone/", "a/gone/x", "blank name", "old"}, runs[0][1:])
+
+		require.NoError(t, os.RemoveAll(s.path("old")))
+		require.NoError(t, os.RemoveAll(s.path("a/gone")))
+		s.publish("a")
+		s.change("a/f = another", "b = b")
+		require.NoError(t, b.once())
+		runs = told()
+		require.Len(t, runs, 2)
+		require.Equal(t, b.config.Dest+" "+b.rootStamp(), runs[1][0])
+		require.Equal(t, []string{"a/f", "a/gone/", "b", "old"}, runs[1][1:])
+		_, err := os.Stat(b.path(".tidemark/untold"))
+		require.ErrorIs(t, err, os.ErrNotExist)
+	}, "a/f = f", `"blank name" = x`, "a/gone/x = x", "old = x", "out -> /etc")
+}
+
+// What a run that failed was told is given to the next one: of the same mirror, with what changed
+// since; of one that is started anew, as the root.
+func TestExecThatFailedIsToldAgain(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *tree, b *bench) {
+		told := b.told()
+		works := b.config.Exec
+		b.config.Exec = "cat >/dev/null; exit 3"
+		require.Equal(t, exit.Failed, exit.Of(b.once()))
+		b.same(s)
+		b.config.Exec = works
+		require.NoError(t, b.once())
+		require.Equal(t, []string{"./"}, told()[0][1:])
+		require.NoError(t, b.once())
+		require.Len(t, told(), 1)
+
+		fails := filepath.Join(t.TempDir(), "fails")
+		require.NoError(t, os.WriteFile(fails, nil, 0o644))
+		b.config.Exec = "! test -e " + fails + " || exit 3; " + works
+		b.config.Out = io.Discard
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Run(ctx, b.config) }()
+		s.change("g = g")
+		require.Eventually(t, func() bool { return b.stats.HookErrors.Load() > 1 }, 20*time.Second, time.Millisecond)
+		s.change("h = h")
+		before := b.stats.HookErrors.Load()
+		require.Eventually(t, func() bool { return b.stats.HookErrors.Load() > before }, 20*time.Second, time.Millisecond)
+		require.NoError(t, os.Remove(fails))
+		require.Eventually(t, func() bool { return len(told()) == 2 }, 70*time.Second, 10*time.Millisecond, "without any further change")
+		require.Equal(t, []string{"g", "h"}, told()[1][1:])
+		cancel()
+		require.NoError(t, <-done)
+	}, "f = f")
+}
+
+// A mirror that is stopped or killed in the middle does not know later what it changed: the next
+// one tells the root.
+func TestExecIsOwedAfterAKill(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *tree, b *bench) {
+		told := b.told()
+		ctx, cancel := context.WithCancel(t.Context())
+		c := b.config
+		c.beforeDelete = cancel
+		require.Error(t, Once(ctx, c))
+		require.Empty(t, told())
+		require.FileExists(t, b.path("f"))
+		b.equal(s)
+		require.Len(t, told(), 1)
+		require.Equal(t, []string{"./"}, told()[0][1:])
+		require.NoError(t, b.once())
+		require.Len(t, told(), 1, "and it is told once")
+	}, "f = f")
+}
+
+// --exec may leave its stdin alone, however much there is.
+func TestExecThatReadsNothing(t *testing.T) {
+	s, b := overHTTP(t)
+	name := strings.Repeat("n", 200)
+	for i := range 1000 { // more than a pipe holds
+		require.NoError(t, os.WriteFile(s.path(name+strconv.Itoa(i)), nil, 0o644))
+	}
+	s.publish("")
+	b.config.Exec = "exec true"
+	b.equal(s)
+	require.Equal(t, int64(1), b.stats.HookRuns.Load())
+	require.Zero(t, b.stats.HookErrors.Load())
+}
+
+// A mirror that is stopped does not wait for its command.
+func TestExecEndsWithItsMirror(t *testing.T) {
+	_, b := overHTTP(t, "f = f")
+	began, ended := filepath.Join(t.TempDir(), "began"), filepath.Join(t.TempDir(), "ended")
+	b.config.Exec = "trap 'echo >" + ended + "; exit 1' TERM; echo >" + began + "; sleep 1000 & wait"
+	b.config.Out = io.Discard
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, b.config) }()
+	require.Eventually(t, func() bool { _, err := os.Stat(began); return err == nil }, 20*time.Second, time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+	require.FileExists(t, ended)
 }

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -27,7 +28,8 @@ type mirror struct {
 	wholes   work.Wholes
 	memory   pass.Memory
 	reported wire.State // the source's state when full walks were last logged
-	hookDue  bool       // something changed since the --exec command ran
+	hook     hook
+	printer  *actions.Printer // of --print; nil: none
 }
 
 // open opens source and copy, and takes the lock unless it is a dry run.
@@ -63,6 +65,8 @@ func open(c Config) (*mirror, error) {
 	if held, err := m.replica.Held(); err == nil {
 		c.Stats.Held.Store(held.Total())
 	}
+	m.hook.config = &m.config
+	m.hook.recall(m.replica)
 	return m, nil
 }
 

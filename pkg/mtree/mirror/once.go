@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
@@ -27,7 +29,13 @@ func Once(ctx context.Context, c Config) error {
 		return err
 	}
 	defer m.close()
+	m.printer = m.newPrinter()
 	m.config.Ready()
+	return errors.Join(m.passes(ctx), m.printer.CloseAll(ctx))
+}
+
+// passes runs the passes of Once.
+func (m *mirror) passes(ctx context.Context) error {
 	var total pass.Result
 	for try := 1; ; try++ {
 		r, err := m.once(ctx)
@@ -82,17 +90,20 @@ func (m *mirror) once(ctx context.Context) (*pass.Result, error) {
 	}
 	r, err := m.pass(ctx, a, m.fullDue())
 	if r != nil && !m.config.DryRun {
-		m.hookDue = m.hookDue || r.Changed
+		m.hook.note(r)
 	}
 	if err == nil {
-		err = m.hook(ctx)
+		err = m.hook.run(ctx, m.replica)
 	}
 	return r, err
 }
 
-// tell writes the line of a pass.
+// tell writes the line of a pass into the output, or into the log if the output has lines of --print.
 func (m *mirror) tell(r *pass.Result) {
-	if !m.config.Quiet {
+	switch {
+	case m.printer != nil:
+		m.config.Log.Info(strings.TrimSuffix(r.Line(), "\n"))
+	case !m.config.Quiet:
 		_, _ = io.WriteString(m.config.Out, r.Line())
 	}
 }
@@ -103,4 +114,13 @@ func (m *mirror) summary(r *pass.Result) {
 		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled)
 	}
 	m.tell(r)
+}
+
+// newPrinter returns the printer of --print; nil: there is none. A dry run has lines of its own.
+func (m *mirror) newPrinter() *actions.Printer {
+	c := &m.config
+	if c.DryRun {
+		return nil
+	}
+	return actions.NewPrinter(c.Print, c.PrintFormat == JSON, c.Log, &c.Stats.PrintLost)
 }

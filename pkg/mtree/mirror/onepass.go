@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -62,8 +63,25 @@ func (m *mirror) passOptions(root *source.Root, full bool, holdAll string) *pass
 		Listed: func(l *mtree.Listing, elsewhere bool) error { return m.lineage.Listed(root, l, elsewhere) },
 		Now:    c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
 	}
+	m.listen(o)
 	o.Progress = m.reporter(root).report
 	return o
+}
+
+// listen lets a pass tell what it does to --print and --exec, if anybody wants to know.
+func (m *mirror) listen(o *pass.Options) {
+	execs := m.hook.wanted()
+	if execs {
+		o.Changing = func() { m.hook.changing(m.replica) }
+	}
+	if m.printer != nil || execs {
+		o.Tell = func(lines []actions.Line) {
+			m.printer.Print(lines)
+			if execs {
+				m.hook.paths.Add(lines)
+			}
+		}
+	}
 }
 
 // newEnv returns what the steps of a pass work with. The pass adds its own fields.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidemark/internal/outlet"
+	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -29,6 +30,8 @@ func Run(ctx context.Context, c Config) error {
 	out := outlet.New(m.config.Out, outBound, 0, lostLines)
 	defer func() { _, _ = out.Close(outGrace) }()
 	m.config.Out = out
+	m.printer = m.newPrinter()
+	defer func() { _, _ = m.printer.Close(context.Background(), actions.Grace) }()
 	m.config.Ready()
 	d := &daemon{mirror: m}
 	for ctx.Err() == nil {
@@ -56,6 +59,9 @@ func lostLines(n int, _ []byte) []byte { return fmt.Appendf(nil, "lost %d lines\
 // turn waits for news of the source, or for the time of a retry or a walk, and runs a
 // pass. Its error ends Run.
 func (d *daemon) turn(ctx context.Context) error {
+	if d.isHookDue() {
+		d.runHook(ctx)
+	}
 	a, err := d.await(ctx)
 	if err != nil {
 		d.lost(ctx, err)
@@ -76,10 +82,13 @@ func (d *daemon) turn(ctx context.Context) error {
 	began := time.Now()
 	r, err := d.mirror.pass(ctx, a.Root, d.mirror.fullDue())
 	if r != nil {
-		d.mirror.hookDue = d.mirror.hookDue || r.Changed
+		d.mirror.hook.note(r)
 		if r.Changed || r.Held+r.Failed > 0 || err != nil {
 			d.mirror.tell(r)
 		}
+	}
+	if err := d.mirror.printer.Err(); err != nil {
+		return err
 	}
 	if gone := d.mirror.replica.StillAt(); errors.Is(gone, replica.ErrUnmarked) {
 		d.again = true
@@ -89,9 +98,7 @@ func (d *daemon) turn(ctx context.Context) error {
 		d.again = true
 		return d.trouble(ctx, err)
 	}
-	if hookErr := d.mirror.hook(ctx); hookErr != nil {
-		d.mirror.config.Log.Warn("hook", "error", hookErr)
-	}
+	d.runHook(ctx)
 	d.ended(ctx, r, &a.Root, began)
 	if d.mirror.several.isLost() {
 		d.again = true // another one may have what is missing
@@ -99,6 +106,23 @@ func (d *daemon) turn(ctx context.Context) error {
 	}
 	return nil
 }
+
+// runHook runs the --exec command, if something changed. If it fails, it is tried again after a
+// pause, or with the next pass.
+func (d *daemon) runHook(ctx context.Context) {
+	err := d.mirror.hook.run(ctx, d.mirror.replica)
+	if err == nil || ctx.Err() != nil {
+		d.hookFails, d.hookAgain = 0, time.Time{}
+		return
+	}
+	pause := min(firstRetry<<min(d.hookFails, 10), longestRetry)
+	d.hookFails++
+	d.hookAgain = time.Now().Add(pause)
+	d.mirror.config.Log.Error("hook", "error", err, "paths", d.mirror.hook.paths.Count())
+}
+
+// isHookDue reports whether it is time to try it again.
+func (d *daemon) isHookDue() bool { return !d.hookAgain.IsZero() && !time.Now().Before(d.hookAgain) }
 
 // ended notes a pass over root that started at began and ended with r.
 func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, began time.Time) {
@@ -132,6 +156,7 @@ func (d *daemon) reopen() error {
 	d.mirror.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
 	was := d.mirror.replica
 	was.Close()
+	d.mirror.hook.noted.Store(false)
 	if err := d.mirror.openReplica(was); err != nil {
 		return err
 	}

@@ -261,9 +261,13 @@ func (s *sim) pass(end ending) {
 	whole := end.how == "" && s.fault.from == 0 && s.errno.from == 0 && s.cache.from == 0
 	acted := len(s.at) > 0
 	s.failing = s.errno.from
+	alone, told := !s.hasLocal(), s.listenTo()
 	err := s.run(end, func(ctx context.Context) error { return Once(ctx, s.config) })
 	s.fault, s.errno = simFault{}, simFault{}
 	clear(s.at)
+	if lines := told(); alone && err != errKilled {
+		s.checkTold(b, lines)
+	}
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 	s.check(b, end.how == "cut")
 	s.cache = simFault{}
@@ -290,9 +294,13 @@ func (s *sim) keep(after time.Duration) {
 	s.out.Reset()
 	s.failing = s.errno.from
 	healthy := s.fault.from == 0 && s.errno.from == 0
+	alone, told := !s.hasLocal(), s.listenTo()
 	err := s.run(ending{how: "stop", after: after}, func(ctx context.Context) error { return Run(ctx, s.config) })
 	s.fault, s.errno = simFault{}, simFault{}
 	clear(s.at)
+	if lines := told(); alone {
+		s.checkTold(b, lines)
+	}
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 	s.went, s.calm = nil, false // it may take more than ten minutes
 	s.known(healthy)

@@ -27,6 +27,9 @@ type Stats struct {
 	LastPass   atomic.Int64 // when the last pass ended, Unix seconds
 	Errors     atomic.Int64 // passes that ended early, or could not begin, because of the source or the local disk
 	Up         atomic.Int64 // 1: the source answered when it was asked last; 0: it did not
+	HookRuns   atomic.Int64 // commands of --exec run
+	HookErrors atomic.Int64 // of these, those that failed
+	PrintLost  atomic.Int64 // lines of --print lost because the reader was too slow
 	Confirmed  atomic.Int64 // up to when the copy is known to equal what the source published, Unix seconds; 0: not known
 
 	SourceNumber  atomic.Int64 // of several sources the one that is used, counted from 1; 0: none can be used, or there is only one
@@ -69,6 +72,9 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 		yield("source_changes_total", "Changes to another SOURCE.", changes)
 	}
 	yield("state", "State of the copy: 0 filling, 1 mirrored, 2 unwatched (the source's stamps do not prune).", s.State.Load())
+	yield("hook_runs_total", "Runs of --exec.", s.HookRuns.Load())
+	yield("hook_errors_total", "Runs of --exec that failed.", s.HookErrors.Load())
+	yield("print_lost_total", "Lines of --print that were lost because the reader was too slow.", s.PrintLost.Load())
 	if at := s.Confirmed.Load(); at != 0 {
 		yield("last_success_timestamp_seconds", "Until when the copy is known to be what the source published, Unix seconds.", at)
 		yield("lag_seconds", "Seconds since then; an idle source is asked every 45 s.", max(0, time.Now().Unix()-at))

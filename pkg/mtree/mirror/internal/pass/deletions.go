@@ -36,6 +36,7 @@ func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
 	p.holdReleased(n.deletions, func(d *replica.Deletion) bool {
 		return slices.ContainsFunc(r.Failed, func(f work.Failure) bool { return f.Path == d.Path || f.Path == n.Path })
 	})
+	p.tellDeletions(n.deletions, r)
 	n.deletions = nil
 	p.result.Deleted += r.Deleted
 	p.result.Made += r.Replaced

@@ -27,6 +27,7 @@
 //	held.go                      what is held, from pass to pass
 //	settle.go                    nodes that are done, paths that failed
 //	progress.go                  reports of progress
+//	tell.go                      what was done, for --print and --exec
 //	dryrun.go                    lines instead of changes
 //	uncopied.go                  what is not copied, for --status
 //	pass.go                      the state of a pass

@@ -99,6 +99,7 @@ func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
 // hold records that a deletion is held.
 func (p *pass) hold(e replica.Deletion) {
 	p.result.Held += e.Entries
+	p.tellHold(&e)
 	p.guard.holding = append(p.guard.holding, e) // guard: TestAHoldOutlivesADirectoryInTrouble
 }
 

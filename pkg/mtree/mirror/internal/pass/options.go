@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/wire"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	Now      func() mtree.Stamp                           // the local clock
 	Out      io.Writer                                    // gets the lines of a dry run
 	Progress func(Progress)                               // called a few times a second; may be nil
+	Tell     func([]actions.Line)                         // gets what was done, in order; it may keep nothing. nil: nobody wants to know
+	Changing func()                                       // called before each change of the copy, by several goroutines at once; may be nil
 	Counters Counters
 	Memory   *Memory
 

@@ -18,6 +18,7 @@ import (
 type pass struct {
 	env     *work.Env
 	options *Options
+	root    *node
 	start   time.Time
 	full    bool // everything is compared, even if records say that it is complete
 

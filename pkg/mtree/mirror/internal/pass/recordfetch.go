@@ -14,6 +14,7 @@ func (p *pass) recordFetch(n *node, h *work.FetchResult) {
 		return
 	}
 	p.tally(n, h)
+	p.tellFetch(n, h)
 	if len(h.Names) > 0 {
 		n.changed = true
 		p.touch(n.Path, h.Names...)
@@ -68,6 +69,7 @@ func (p *pass) recordSums(n *node, c *work.SumResult) {
 		p.fail(n, n.Path, c.Err)
 		return
 	}
+	p.tellSums(n, c)
 	for _, change := range c.Equal {
 		p.addVerified(n, change.Want)
 	}

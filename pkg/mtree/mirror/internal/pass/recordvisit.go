@@ -47,6 +47,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	}
 	p.recordFound(n, v)
 	p.reportVisit(n, v)
+	p.tellVisit(n, v)
 	if p.env.DryRun {
 		p.itemise(n, v)
 	}
@@ -149,6 +150,7 @@ func (p *pass) recordUnlisted(n *node, err error) {
 		n.unreadable = true
 		p.env.Replica.Deny(n.Path)
 		p.addUncopied(n.parent.Path, 1) // guard: TestWhatTheSourceMayNotRead
+		p.tellUnreadable(n)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		// An entry that is missing above may have moved down here.

@@ -30,9 +30,18 @@ func newPass(env *work.Env, o *Options) *pass {
 		records: make(chan func(), o.Jobs),
 	}
 	own := *env
-	own.Held, own.BeforeChange, own.Arriving = &p.guard.was, p.guard.gate.Begin, &p.arriving
+	own.Held, own.BeforeChange, own.Arriving = &p.guard.was, p.beforeChange(), &p.arriving
 	p.env = &own
 	return p
+}
+
+// beforeChange returns what is called before each change of the copy.
+func (p *pass) beforeChange() func() {
+	changing, begin := p.options.Changing, p.guard.gate.Begin
+	if changing == nil {
+		return begin
+	}
+	return func() { changing(); begin() }
 }
 
 // run makes the copy equal to the source, as far as that is possible now. Its error is
@@ -85,6 +94,7 @@ func (p *pass) begin() *node {
 		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
 	}
 	p.queue.addVisit(root)
+	p.root = root
 	return root
 }
 

@@ -18,6 +18,7 @@ type Deletion struct {
 	Kind    mtree.Kind
 	MTime   mtree.Stamp
 	Entries int64 // it and all below it, except what Filters exclude
+	Stays   bool  // it stays itself, because Filters exclude something in it; Measure does not set it
 
 	Why      string // why it is held; until the guards have decided, only its own reason, or ""
 	Released bool   // somebody allowed it

@@ -15,7 +15,7 @@
 //
 // The goroutine that runs passes calls the methods. The steps of a pass run in goroutines
 // of their own and call only these: Dir, Tree, Record, SetRecord, Begin, IsComplete,
-// IsCompleted, MayBeLost, Measure, Delete, Abandon, TreeFile and StoreDeletions.
+// IsCompleted, MayBeLost, Measure, Delete, Abandon, TreeFile, StoreDeletions and SetUntold.
 //
 // Its files stand in layers. Each uses what stands below it:
 //

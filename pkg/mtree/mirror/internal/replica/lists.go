@@ -45,6 +45,28 @@ func (r *Replica) HasRelease() bool {
 // is still held.
 func (r *Replica) RemoveRelease() error { return r.marker.Remove(releaseName) }
 
+// untoldName is an empty file in the marker. While it is there, the copy has changes of which the
+// command of --exec was not told, or may have.
+const untoldName = "untold"
+
+// SetUntold notes that the copy is about to get such a change. Several goroutines may call it. A kill
+// loses nothing of it, a power cut may: it is not flushed. System calls:
+//
+//	statx, openat(O_CREAT), statx
+func (r *Replica) SetUntold() error {
+	f, err := r.marker.OpenOwn(untoldName, false)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// IsUntold reports whether there are such changes.
+func (r *Replica) IsUntold() bool { return r.marker.Has(untoldName) }
+
+// ClearUntold notes that the command was told of all of them.
+func (r *Replica) ClearUntold() error { return r.marker.Remove(untoldName) }
+
 // Uncopied returns what was not copied before the pass that is under way. It must not
 // be changed.
 func (r *Replica) Uncopied() Uncopied { return r.uncopied }

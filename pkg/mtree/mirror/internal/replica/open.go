@@ -254,7 +254,7 @@ func (r *Replica) prepare(o *Options) (err error) {
 	}
 	r.status, _ = r.marker.ReadStatus() // if it cannot be read, a full walk makes a new one
 	// These files are written later, and that must not fail.
-	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil {
+	if err := r.marker.Vacate(heldName, uncopiedName, untoldName, records.LogName); err != nil {
 		return err
 	}
 	if r.uncopied, err = readUncopied(r.marker); err != nil {

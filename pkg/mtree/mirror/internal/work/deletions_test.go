@@ -44,7 +44,7 @@ func TestWhatBecomesOfDeletions(t *testing.T) {
 		return nil
 	}
 	r = b.env.Delete(Target{Path: "d"}, deletions())
-	require.Equal(t, &DeleteResult{Deleted: 1 + 2 + 2, Released: 2, Replaced: 1, Failed: r.Failed}, r)
+	require.Equal(t, &DeleteResult{Deleted: 1 + 2 + 2, Released: 2, Replaced: 1, Each: []Deleted{{Entries: 1}, {Failed: true}, {Entries: 2}, {Entries: 2, Replaced: true}, {Failed: true}}, Failed: r.Failed}, r)
 	require.Len(t, r.Failed, 2)
 	require.Equal(t, "d/g", r.Failed[0].Path)
 	require.Equal(t, "d/r", r.Failed[1].Path)

@@ -3,6 +3,7 @@ package work
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -23,6 +24,8 @@ func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 		}
 		if stays {
 			v.Stays++
+			d.Stays = true
+			v.Staying = append(v.Staying, strings.Clone(e.Name))
 		}
 		if v.Nested {
 			d.Why = replica.WhyTree // guard: TestACopyInACopyIsNotDeleted

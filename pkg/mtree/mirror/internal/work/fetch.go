@@ -84,6 +84,7 @@ func (f *fetching) bring(groups []FileGroup) {
 			}
 		case errors.Is(err, source.ErrDenied):
 			h.Denied++
+			h.Unread = append(h.Unread, strings.Clone(f.items[i].change.Want.Name))
 		case errors.Is(err, source.ErrGone), errors.Is(err, source.ErrChanging):
 			h.Gone++
 			if c := f.items[i].change; errors.Is(err, source.ErrGone) && c.Have == nil { // guard: TestAFileThatVanishesBeforeItIsFetched
@@ -115,8 +116,11 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	}
 	h.Names = append(h.Names, strings.Clone(o.Got.Name)) // else it keeps the whole listing in memory
 	h.Bytes += o.Got.Size
-	if it.change.Have == nil {
+	switch have := it.change.Have; {
+	case have == nil:
 		h.Made++
+	case have.Kind != mtree.Dir:
+		h.Updated = append(h.Updated, h.Names[len(h.Names)-1])
 	}
 	return nil
 }

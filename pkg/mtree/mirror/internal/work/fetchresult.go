@@ -9,10 +9,13 @@ import (
 type FetchResult struct {
 	Err       error              // nothing was fetched
 	Names     []string           // of the files that arrived
+	Updated   []string           // of these, in their order, those under which there was a file or symlink
+	From      []string           // where these were in the copy under other names: the paths of these, by the indices of Names; else nil
 	Bytes     int64              // of these files
 	Made      int64              // of these files, those under names that were free
 	Taken     int64              // of these files, those that were in the copy under another name
 	Denied    int64              // files that the source may not read
+	Unread    []string           // their names
 	Gone      int64              // files that are gone, and that no part says so of, or that change as fast as they are read
 	Refused   int64              // files that limits leave out: only the answer told their size or time
 	Older     int64              // of these, those of which the copy has another version

@@ -33,6 +33,7 @@ func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.E
 		if err := env.renameEntry(dir, t, v, old, e.Name); err != nil {
 			return nil, err
 		}
+		v.Respelled = append(v.Respelled, Respelled{strings.Clone(old), strings.Clone(e.Name), e.Kind})
 		respelled = true
 		kept = append(kept, e)
 	}

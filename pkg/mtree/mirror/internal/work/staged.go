@@ -67,5 +67,5 @@ func (f *fetching) place(temp *disk.TempDir, it *item) {
 	dest.InPlace.Store(true)
 	f.env.Log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
 	lost := it.result
-	*lost = FetchResult{Failed: lost.Failed, Denied: lost.Denied, Gone: lost.Gone + int64(len(lost.Names)), staged: true}
+	*lost = FetchResult{Failed: lost.Failed, Denied: lost.Denied, Unread: lost.Unread, Gone: lost.Gone + int64(len(lost.Names)), staged: true}
 }

@@ -107,23 +107,23 @@ func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change,
 	for _, c := range changes {
 		their, ok := theirs[mtree.JoinPath(t.Path, c.Want.Name)]
 		ok = ok && their.Of(c.Want)
-		taken := false
+		from := ""
 		for _, path := range found.bySize[c.Want.Size] {
-			if taken || !ok || ctx.Err() != nil {
+			if from != "" || !ok || ctx.Err() != nil {
 				break
 			}
-			if our, err := found.sum(ctx, env.Replica, path); err == nil && our == their.SHA256 {
-				taken = env.takeFile(ctx, dir, c, path) == nil
+			if our, err := found.sum(ctx, env.Replica, path); err == nil && our == their.SHA256 && env.takeFile(ctx, dir, c, path) == nil {
+				from = path
 			}
 		}
-		if !taken {
+		if from == "" {
 			rest = append(rest, c)
 			continue
 		}
 		if env.Arriving != nil {
 			env.Arriving.Add(c.Want.Size)
 		}
-		r.Names = append(r.Names, c.Want.Name)
+		r.Names, r.From = append(r.Names, c.Want.Name), append(r.From, from)
 		r.Made++
 		r.Taken++
 		r.Verified = append(r.Verified, c.Want)

@@ -199,6 +199,8 @@ func TestARespellingThatFails(t *testing.T) {
 	require.ErrorIs(t, v.Err, unix.EIO)
 	require.True(t, replica.IsLocal(v.Err))
 	require.Empty(t, v.Deletions)
+	require.Empty(t, v.Respelled)
+	require.Equal(t, []Respelled{{Old: "new", New: "New", Kind: mtree.File}}, b.try(Target{Path: "d"}).Respelled)
 }
 
 // A directory that is complete with this stamp needs no look at what is in it, unless something

@@ -36,6 +36,8 @@ type VisitResult struct {
 	InCopy       int64              // entries of the copy
 	Inside       int64              // entries of the copy below directories that no visit leads to, counted in a full walk; also set with Err
 	Stays        int64              // directories that the source no longer has, which stay for what is excluded in them
+	Staying      []string           // their names
+	Respelled    []Respelled        // entries of the copy that got the spelling of the source
 	Unseen       bool               // the copy has files that our filters exclude
 	Known        mtree.Stamp        // `now` for the record if not all files are compared: VisitResult.knownBy; zero: the listing's
 	Begun        bool               // its record says that it is unfinished
@@ -46,6 +48,12 @@ type VisitResult struct {
 	Deletions    []replica.Deletion // what is extra, and directories that something else replaces
 	Failed       []Failure
 	Approx       *source.Approx // how well the source knows the files; nil: exactly
+}
+
+// Respelled is an entry that was renamed to a name which differs in case only.
+type Respelled struct {
+	Old, New string
+	Kind     mtree.Kind
 }
 
 // record returns the record with which the listing completes the directory. It does not say
