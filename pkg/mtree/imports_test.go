@@ -179,7 +179,8 @@ func TestAllowedImports(t *testing.T) {
 		// pass, and package mirror all of them.
 		plan:                         {core},
 		mirror + "/internal/rights":  {core},
-		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, journal, lister, machine, records, state, sys},
+		mirror + "/internal/backup":  {core, core + "/exit", disk, state, sys},
+		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, journal, lister, machine, records, state, sys, mirror + "/internal/backup"},
 		mirror + "/internal/gate":    {core, state, sys, mirror + "/internal/replica"},
 		mirror + "/internal/overlap": {core, core + "/exit", disk, lister, machine, state, mirror + "/internal/replica", source},
 		mirror + "/internal/lineage": {core, core + "/exit", core + "/wire", state, mirror + "/internal/rights", mirror + "/internal/replica", source, mirror + "/internal/overlap"},
