@@ -48,6 +48,9 @@ type Config struct {
 	// looks at it: if it is false and all of them are zero, those count that the copy was made with.
 	SelectionSet bool
 
+	BackupDir  string        // what would be deleted or overwritten goes there, on the file system of Dest; relative to Dest; "": it is gone
+	BackupKeep time.Duration // what is older there is removed; 0: nothing
+
 	BWLimit      int64         // bytes per second of file contents; 0: no limit
 	Durability   string        // "batch": one flush before the stamps; "file": each file before it gets its name; "none"
 	FullInterval time.Duration // a full walk at least this often, give or take an eighth; 0: 7 days, below 0: never
@@ -206,6 +209,9 @@ func (c *Config) compile() (r rules, err error) {
 	}
 	if r.rights.Owns() && !c.DryRun && !machine.MayChown() { // guard: chmod-chown.txtar
 		return r, exit.With(exit.Usage, errors.New("--chown: this user may not give files away"), "run mirror as root, or with CAP_CHOWN")
+	}
+	if c.BackupKeep != 0 && c.BackupDir == "" || c.BackupKeep < 0 {
+		return r, exit.With(exit.Usage, errors.New("--backup-keep without --backup-dir"), "give both")
 	}
 	switch c.Durability {
 	case Batch, Each, None:

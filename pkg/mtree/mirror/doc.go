@@ -18,6 +18,7 @@
 //	internal/overlap   would the copy be copied into itself?
 //	internal/gate      --max-delete
 //	internal/replica   the copy on disk
+//	internal/backup    --backup-dir: what would be deleted or overwritten
 //	internal/plan      pure: what makes a directory equal to a listing
 //	internal/rights    pure: --chmod and --chown
 //	internal/source    the source: HTTP, directories, listings of other servers
@@ -31,6 +32,7 @@
 //	await.go, trouble.go         waiting for news of the source; pauses after trouble
 //	parts.go                     when listings may be parts
 //	schedule.go                  when the next pass is due
+//	expiry.go                    --backup-keep
 //	daemon.go, retries.go        what such a mirror knows between two turns; when to look again
 //	verify.go, recall.go         Verify: every byte compared; what it takes from the copy
 //	once.go                      Once: one pass
@@ -39,6 +41,7 @@
 //	publish.go                   what a mirror publishes of its copy: status.json, Stats
 //	release.go                   Release: held deletions carried out
 //	mirror.go                    source and copy, opened
+//	backup.go                    --backup-dir
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
 //	origin.go, config.go         Config, and the source that it names

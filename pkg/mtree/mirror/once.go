@@ -28,6 +28,7 @@ func Once(ctx context.Context, c Config) error {
 	}
 	defer m.close()
 	m.config.Ready()
+	defer func() { expireBackups(ctx, m.replica.Backup, m.config.Log) }()
 	var total pass.Result
 	for try := 1; ; try++ {
 		r, err := m.once(ctx)

@@ -31,7 +31,10 @@ func Run(ctx context.Context, c Config) error {
 	defer func() { _, _ = out.Close(outGrace) }()
 	m.config.Out = out
 	m.config.Ready()
-	d := &daemon{mirror: m}
+	d := &daemon{mirror: m, expiring: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer d.endExpiry()
+	defer cancel()
 	for ctx.Err() == nil {
 		err := d.turn(ctx)
 		if errors.Is(err, replica.ErrUnmarked) {
@@ -57,6 +60,7 @@ func lostLines(n int, _ []byte) []byte { return fmt.Appendf(nil, "lost %d lines\
 // turn waits for news of the source, or for the time of a retry or a walk, and runs a
 // pass. Its error ends Run.
 func (d *daemon) turn(ctx context.Context) error {
+	d.expireNowAndThen(ctx)
 	a, err := d.await(ctx)
 	if err != nil {
 		d.lost(ctx, err)

@@ -103,8 +103,13 @@ func newDir(o *Options) *Dir {
 	return b
 }
 
-// Path returns the path of the backup directory.
-func (b *Dir) Path() string { return b.path }
+// Path returns the path of the backup directory, as Options.Dir takes it for this copy wherever it is started.
+func (b *Dir) Path() string {
+	if b.inside {
+		return Inside
+	}
+	return b.path
+}
 
 // reopen opens the backup directory in the place of the one that is open, if any.
 func (b *Dir) reopen() error {
@@ -197,5 +202,8 @@ func (b *Dir) Close() {
 		return
 	}
 	b.end()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	_ = b.dir.Close()
+	b.dir = nil
 }

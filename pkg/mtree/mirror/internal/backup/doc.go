@@ -25,8 +25,7 @@
 //	expire.go               --backup-keep
 //	overwrite.go, move.go   entries that get a place in the backup
 //	into.go                 where in the backup
-//	sync.go                 what makes it durable
-//	backup.go               Dir: opening it, and looking after it from pass to pass
-//	place.go                where it may lie
+//	backup.go, place.go, sync.go
+//	                        Dir from pass to pass; where it may lie; what makes it durable
 //	name.go                 names of the directories in it
 package backup

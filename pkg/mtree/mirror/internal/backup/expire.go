@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"tidemark/pkg/mtree"
@@ -44,6 +45,9 @@ func (b *Dir) Expire(ctx context.Context) (removed int, err error) {
 func (b *Dir) another() (*disk.Dir, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.dir == nil {
+		return nil, fs.ErrClosed
+	}
 	return b.dir.OpenDirPath("", false)
 }
 

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/backup"
 )
 
 // What is done with entries that are deleted or overwritten while there is a backup directory, and the same
@@ -112,7 +113,7 @@ func notedBackup(m *state.Marker) (string, error) {
 		return "", nil
 	}
 	path, _ := strings.CutSuffix(string(text), "\n")
-	if err == nil && !filepath.IsAbs(path) {
+	if err == nil && !filepath.IsAbs(path) && path != backup.Inside {
 		err = m.Dir().PathError("read", backupName, errors.New("no absolute path"))
 	}
 	return path, err
