@@ -2,7 +2,6 @@ package backup
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 
@@ -53,18 +52,6 @@ func (b *Dir) intoTurn(t *turn, path string, move func(up *disk.Dir, base string
 		b.o.Kept.Add(kept)
 	}
 	return nil
-}
-
-// outward returns an error as others get it. To them "not there" would say that the entry of the
-// copy is gone, and so that nothing is left to be deleted.
-func outward(err error) error {
-	if err == nil {
-		return nil
-	}
-	if disk.IsAbsent(err) || errors.Is(err, fs.ErrExist) { // guard: TestADirectoryThatIsRemoved
-		return fmt.Errorf("backup directory: %s", err)
-	}
-	return fmt.Errorf("backup directory: %w", err)
 }
 
 // turn returns the directory of this pass, and makes it if there is none. Its name is like no other:

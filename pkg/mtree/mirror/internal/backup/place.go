@@ -160,3 +160,15 @@ func (b *Dir) probe(dir *disk.Dir) error {
 	}
 	return exit.With(exit.Local, fmt.Errorf("--backup-dir %q: %w", b.path, err), remedyUse)
 }
+
+// outward returns an error as others get it. To them "not there" would say that the entry of the
+// copy is gone, and so that nothing is left to be deleted.
+func outward(err error) error {
+	if err == nil {
+		return nil
+	}
+	if disk.IsAbsent(err) || errors.Is(err, fs.ErrExist) { // guard: TestADirectoryThatIsRemoved
+		return fmt.Errorf("backup directory: %s", err)
+	}
+	return fmt.Errorf("backup directory: %w", err)
+}
