@@ -47,7 +47,7 @@ func (b *Dir) Move(dir *disk.Dir, name string, p disk.Prune) (int64, error) {
 func (b *Dir) mayMove(dir *disk.Dir, name string, p disk.Prune) (disk.Count, error) {
 	p.Enter = true
 	c, err := dir.CountPruned(name, p)
-	if err == nil && c.Tree && !p.Trees { // guard: TestMove
+	if err == nil && c.Tree && !p.Trees { // guard: TestMoveOfATree
 		err = dir.PathError("backup", name, errTree)
 	}
 	return c, err
