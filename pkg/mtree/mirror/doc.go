@@ -4,7 +4,7 @@
 //
 //	err := mirror.Run(ctx, mirror.Config{Source: "http://host:8077/", Dest: "/srv/copy"})
 //
-// What it promises (docs/invariants.md, M1 to M11): a file has its old or its new
+// What it promises (docs/invariants.md, M1 to M12): a file has its old or its new
 // content, never a part; a directory carries the source's stamp only when everything
 // below it is there and on disk; if nothing changed, a look costs one request and no disk
 // write; what cannot be read is never taken for empty, and a doubtful deletion is held;
