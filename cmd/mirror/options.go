@@ -34,6 +34,8 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.IntVar(&o.Jobs, "jobs", 8, "fetches at once")
 	f.BoolVar(&o.NoDelete, "no-delete", false, "keep what SOURCE no longer has")
 	f.StringVar(&o.MaxDelete, "max-delete", "50%", "hold deletions beyond this `N` or share of all entries in one pass")
+	f.StringVar(&o.BackupDir, "backup-dir", "", "move what would be deleted or overwritten into `DIR`, on the file system of DEST (a relative one is below DEST)")
+	f.Var(cli.DurationVar(&o.BackupKeep, 0), "backup-keep", "remove what is older than `TIME` there, as 30d")
 	f.BoolVar(&o.Adopt, "adopt", false, "take over a DEST that is not empty and not ours; equal size and mtime count as equal there, with --verify bytes")
 	f.BoolVar(&o.DryRun, "dry-run", false, "say what one pass would change, change nothing, then exit")
 	f.Var(&cli.Strings{List: &o.Filters, Prefix: "+ ", Name: "GLOB"}, "include", "mirror what matches (repeatable; the first match of --include and --exclude decides)")

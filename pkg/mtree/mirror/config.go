@@ -56,6 +56,9 @@ type Config struct {
 	// looks at it: if it is false and all of them are zero, those count that the copy was made with.
 	SelectionSet bool
 
+	BackupDir  string        // what would be deleted or overwritten goes there, on the file system of Dest; relative to Dest; "": it is gone
+	BackupKeep time.Duration // what is older there is removed; 0: nothing
+
 	BWLimit      int64         // bytes per second of file contents; 0: no limit
 	Durability   string        // "batch": one flush before the stamps; "file": each file before it gets its name; "none"
 	FullInterval time.Duration // a full walk at least this often, give or take an eighth; 0: 7 days, below 0: never
@@ -264,6 +267,9 @@ func (c *Config) compile() (r rules, err error) {
 	}
 	if c.PrintFormat != "" && c.PrintFormat != Text && c.PrintFormat != JSON {
 		return r, exit.With(exit.Usage, fmt.Errorf("bad print format %q", c.PrintFormat), `want "text" or "json"`)
+	}
+	if c.BackupKeep != 0 && c.BackupDir == "" || c.BackupKeep < 0 {
+		return r, exit.With(exit.Usage, errors.New("--backup-keep without --backup-dir"), "give both")
 	}
 	switch c.Durability {
 	case Batch, Each, None:

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 		commit, _ := strconv.Atoi(os.Getenv("MIRROR_TEST_COMMIT"))
 		err := Once(context.Background(), Config{
 			Source: source, Dest: os.Getenv("MIRROR_TEST_DEST"), Out: os.Stdout,
-			Durability: os.Getenv("MIRROR_TEST_DURABILITY"), commitFiles: commit,
+			Durability: os.Getenv("MIRROR_TEST_DURABILITY"), BackupDir: os.Getenv("MIRROR_TEST_BACKUP"), commitFiles: commit,
 		})
 		if err != nil {
 			fmt.Println(err)

@@ -20,6 +20,9 @@ type daemon struct {
 	held     bool      // it left deletions held
 	started  time.Time // when it began
 
+	expired  time.Time     // when backups that are too old were looked for
+	expiring chan struct{} // has one element while they are removed
+
 	walk    time.Time // when the next full walk is due; zero: the source's stamps prune
 	retries retries   // when to look again at what the last pass left incomplete
 	again   bool      // the next turn begins at once, whatever the source says

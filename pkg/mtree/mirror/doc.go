@@ -19,6 +19,7 @@
 //	internal/overlap   would the copy be copied into itself?
 //	internal/gate      --max-delete
 //	internal/replica   the copy on disk
+//	internal/backup    --backup-dir: what would be deleted or overwritten
 //	internal/plan      pure: what makes a directory equal to a listing
 //	internal/rights    pure: --chmod and --chown
 //	internal/limits    pure: --min-size, --max-size and --max-age
@@ -33,6 +34,7 @@
 //	await.go, trouble.go         waiting for news of the source; pauses after trouble
 //	parts.go                     when listings may be parts
 //	schedule.go                  when the next pass is due
+//	expiry.go                    --backup-keep
 //	daemon.go, retries.go        what such a mirror knows between two turns; when to look again
 //	verify.go, recall.go         Verify: every byte compared; what it takes from the copy
 //	once.go                      Once: one pass
@@ -42,6 +44,7 @@
 //	release.go                   Release: held deletions carried out
 //	mirror.go                    source and copy, opened
 //	hook.go                      --exec
+//	backup.go                    --backup-dir
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
 //	sources.go, candidate.go, origin.go, config.go

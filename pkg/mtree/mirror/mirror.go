@@ -103,6 +103,10 @@ func (m *mirror) openReplica(before *replica.Replica) error {
 		r.Close()
 		return err
 	}
+	if err := m.config.openBackup(r); err != nil {
+		r.Close()
+		return err
+	}
 	m.replica = r
 	return nil
 }

@@ -36,6 +36,7 @@ func Once(ctx context.Context, c Config) error {
 
 // passes runs the passes of Once.
 func (m *mirror) passes(ctx context.Context) error {
+	defer func() { expireBackups(ctx, m.replica.Backup, m.config.Log) }()
 	var total pass.Result
 	for try := 1; ; try++ {
 		r, err := m.once(ctx)

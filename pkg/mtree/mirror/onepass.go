@@ -39,6 +39,9 @@ func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.R
 			"remedy", remedyStamps(&root))
 	}
 	began := m.config.Now()
+	if err := beginBackup(m.replica, began); err != nil {
+		return nil, err
+	}
 	r, err := pass.Run(ctx, m.newEnv(&root), m.passOptions(&root, walk || claim.Walk || !prunes, claim.HoldAll))
 	m.count(r, err)
 	if m.config.DryRun {

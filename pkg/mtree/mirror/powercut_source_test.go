@@ -40,6 +40,7 @@ type cutting struct {
 	versions []map[string]string // testtree.Snapshot of each round
 	stamped  int                 // complete directories that were looked at
 	open     int                 // incomplete ones
+	had      map[string][]string // files that were in the copy when a mirror had ended well: path -> versions
 }
 
 func newCutting(t *testing.T, mode cutMode, seed uint64) *cutting {
@@ -174,6 +175,40 @@ func (c *cutting) oneOfTheSource(name, text string, first int) {
 		}
 	}
 	require.Fail(c.tree.t, "a file that the source never had, or not any more", "%q: %s", name, text)
+}
+
+// cutBackup is --backup-dir in the modes that have one.
+const cutBackup = "../backup"
+
+// remember notes what the copy has now, which is on the disk.
+func (c *cutting) remember() {
+	now, err := testtree.Snapshot(c.bench.config.Dest)
+	require.NoError(c.tree.t, err)
+	if c.had == nil {
+		c.had = map[string][]string{}
+	}
+	for path, text := range now {
+		if strings.HasPrefix(text, "-") && !slices.Contains(c.had[path], text) {
+			c.had[path] = append(c.had[path], text)
+		}
+	}
+}
+
+// lostNothing requires that all this is in the copy or in the backup, with mode, time and bytes.
+func (c *cutting) lostNothing() {
+	if !c.backup || len(c.had) == 0 {
+		return
+	}
+	t := c.tree.t
+	c.bench.config.BackupDir = cutBackup
+	kept, now := c.bench.backups(), c.bench.snapshot()
+	for path, versions := range c.had {
+		for _, text := range versions {
+			if now[path] != text {
+				require.Contains(t, kept[path], text, path)
+			}
+		}
+	}
 }
 
 // exchange renames two directories of the source to each other's names.

@@ -32,6 +32,7 @@ type cutMode struct {
 	durability string
 	log        bool // records are in .tidemark/records, as without extended attributes
 	large      bool // one file is continued where it was cut
+	backup     bool // what is deleted or overwritten goes into a backup directory
 }
 
 var (
@@ -40,18 +41,20 @@ var (
 	mkBtrfs, checkBtrfs = []string{"mkfs.btrfs", "-q"}, []string{"btrfs", "check", "--readonly"}
 )
 
-// cutModes are those of ext4 and xfs. --hard-links, blocks and backups become rows once
-// they exist.
+// cutModes are those of ext4 and xfs. --hard-links and blocks become rows once they exist.
 var cutModes = []cutMode{
-	{"ext4/batch", mkExt4, "loop", checkExt4, Batch, false, false},
-	{"xfs/batch", mkXFS, "loop", checkXFS, Batch, false, false},
-	{"ext4/file", mkExt4, "loop", checkExt4, Each, false, true},
-	{"xfs/file", mkXFS, "loop", checkXFS, Each, false, false},
-	{"ext4/log", mkExt4, "loop", checkExt4, Batch, true, false},
-	{"xfs/log/large", mkXFS, "loop", checkXFS, Batch, true, true},
-	{"ext4/writeback", mkExt4, "loop,data=writeback", checkExt4, Batch, false, true},
-	{"ext4/journal", mkExt4, "loop,data=journal", checkExt4, Batch, false, false},
-	{"ext4/writeback/file", mkExt4, "loop,data=writeback", checkExt4, Each, true, false},
+	{"ext4/batch", mkExt4, "loop", checkExt4, Batch, false, false, false},
+	{"xfs/batch", mkXFS, "loop", checkXFS, Batch, false, false, false},
+	{"ext4/file", mkExt4, "loop", checkExt4, Each, false, true, false},
+	{"xfs/file", mkXFS, "loop", checkXFS, Each, false, false, false},
+	{"ext4/log", mkExt4, "loop", checkExt4, Batch, true, false, false},
+	{"xfs/log/large", mkXFS, "loop", checkXFS, Batch, true, true, false},
+	{"ext4/writeback", mkExt4, "loop,data=writeback", checkExt4, Batch, false, true, false},
+	{"ext4/journal", mkExt4, "loop,data=journal", checkExt4, Batch, false, false, false},
+	{"ext4/backup", mkExt4, "loop", checkExt4, Batch, false, false, true},
+	{"xfs/backup", mkXFS, "loop", checkXFS, Batch, false, false, true},
+	{"ext4/writeback/backup", mkExt4, "loop,data=writeback", checkExt4, Each, false, false, true},
+	{"ext4/writeback/file", mkExt4, "loop,data=writeback", checkExt4, Each, true, false, false},
 }
 
 // begin starts a mirror as a process of its own.
@@ -59,6 +62,9 @@ func (c *cutting) begin() *exec.Cmd {
 	env := []string{"MIRROR_TEST_DURABILITY=" + c.durability, fmt.Sprint("MIRROR_TEST_COMMIT=", cutEvery)}
 	if c.log {
 		env = append(env, "MIRROR_TEST_NOXATTR=1")
+	}
+	if c.backup {
+		env = append(env, "MIRROR_TEST_BACKUP="+cutBackup)
 	}
 	cmd := helper(c.bench, env...)
 	cmd.Stdout, cmd.Stderr = &c.told, &c.told
@@ -102,6 +108,7 @@ func (c *cutting) cut(image, at string, took time.Duration) {
 	testfs.Run(t, "mount", "-o", c.mount, image, at)
 	if _, err := os.Stat(c.bench.config.Dest); err == nil { // the first cuts may come before the copy
 		c.sound(c.durability == Each)
+		c.lostNothing()
 	}
 }
 
@@ -134,6 +141,7 @@ func TestPowerCut(t *testing.T) {
 		c.finish()
 		took := max(time.Since(began), 50*time.Millisecond)
 		c.sound(true)
+		c.remember()
 		for range versions(t) {
 			c.next()
 			for range 1 + c.rand.IntN(2) {
@@ -142,6 +150,7 @@ func TestPowerCut(t *testing.T) {
 			}
 			if c.rand.IntN(2) == 0 {
 				c.whole()
+				c.remember()
 			}
 		}
 		c.whole()
@@ -186,9 +195,10 @@ func commits(dir string) (quiet func()) {
 func TestPowerCutBtrfs(t *testing.T) {
 	t.Parallel()
 	modes := []cutMode{
-		{"btrfs/batch", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, false, true},
-		{"btrfs/file", mkBtrfs, "loop,commit=300", checkBtrfs, Each, false, false},
-		{"btrfs/log", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, true, false},
+		{"btrfs/batch", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, false, true, false},
+		{"btrfs/file", mkBtrfs, "loop,commit=300", checkBtrfs, Each, false, false, false},
+		{"btrfs/backup", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, false, false, true},
+		{"btrfs/log", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, true, false, false},
 	}
 	proof.Rounds(t, len(modes), func(t *testing.T, seed uint64) {
 		mode := modes[int((seed-1)%uint64(len(modes)))]
@@ -220,6 +230,7 @@ func TestPowerCutBtrfs(t *testing.T) {
 				testfs.Run(t, "mount", "-o", mode.mount, copied, at)
 				if _, err := os.Stat(c.bench.config.Dest); err == nil {
 					c.sound(mode.durability == Each)
+					c.lostNothing()
 				}
 				c.whole()
 				testfs.Unmount(t, at)
@@ -228,6 +239,7 @@ func TestPowerCutBtrfs(t *testing.T) {
 			}
 			cuts += len(copies)
 			testfs.Run(t, "mount", "-o", mode.mount, image, at)
+			c.remember()
 			c.next()
 		}
 		proof.Count("power cuts", cuts)

@@ -35,6 +35,11 @@ func (c *Config) recall(repair bool) error {
 	case !given: // guard: TestVerifyByTheOptionsOfTheCopy
 		c.Filters, c.NoDelete, c.NoLinks = was.Filters, was.NoDelete, was.NoLinks
 	}
+	if repair {
+		if err := c.recallBackup(l.NotedBackup()); err != nil {
+			return err
+		}
+	}
 	c.Owner = c.Owner || was.Owner
 	if len(c.Chmod) == 0 { // guard: TestRightsOfACopyAreRecalled
 		c.Chmod = was.Chmod

@@ -105,6 +105,15 @@ func releaseHere(c *Config) error {
 	if r.Filters, err = glob.Recorded(was.Filters); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
+	if err := c.recallBackup(r.NotedBackup()); err != nil {
+		return err
+	}
+	if err := c.openBackup(r); err != nil {
+		return err
+	}
+	if err := beginBackup(r, c.Now()); err != nil {
+		return err
+	}
 	held, err := r.Held()
 	if err != nil {
 		return exit.With(exit.Local, err, "")

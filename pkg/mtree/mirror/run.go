@@ -33,7 +33,10 @@ func Run(ctx context.Context, c Config) error {
 	m.printer = m.newPrinter()
 	defer func() { _, _ = m.printer.Close(context.Background(), actions.Grace) }()
 	m.config.Ready()
-	d := &daemon{mirror: m}
+	d := &daemon{mirror: m, expiring: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer d.endExpiry()
+	defer cancel()
 	for ctx.Err() == nil {
 		err := d.turn(ctx)
 		if errors.Is(err, replica.ErrUnmarked) {
@@ -62,6 +65,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	if d.isHookDue() {
 		d.runHook(ctx)
 	}
+	d.expireNowAndThen(ctx)
 	a, err := d.await(ctx)
 	if err != nil {
 		d.lost(ctx, err)

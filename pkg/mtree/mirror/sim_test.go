@@ -73,6 +73,7 @@ type sim struct {
 	stepped  bool  // somebody set a clock
 	rolled   bool  // the source was rolled back, and no pass has ended since
 	forgot   bool  // the copy's .tidemark was removed, and none has
+	unsafe   bool  // --durability none was ever given
 	calm     bool  // since the last pass nothing happened that may end a hold
 	err      error // what a check found first
 }

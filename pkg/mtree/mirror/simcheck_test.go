@@ -28,11 +28,13 @@ type simBefore struct {
 	epoch uint64 // that the copy follows
 
 	published bool // nothing waited to be published
+
+	backup string // --backup-dir
 }
 
 // before notes how things stand.
 func (s *sim) before() simBefore {
-	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn(), published: s.tree().IsPublished()}
+	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn(), published: s.tree().IsPublished(), backup: s.config.BackupDir}
 	b.id, b.held = s.marker()
 	b.epoch = s.follow()
 	return b
@@ -50,6 +52,7 @@ func (s *sim) check(b simBefore, cut bool) {
 	}
 	s.checkState(now)
 	s.checkOutside()
+	s.checkKept(b, now, cut)
 	if cut {
 		return // names may have come back
 	}

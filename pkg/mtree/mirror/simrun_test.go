@@ -75,6 +75,9 @@ func randomHistory(r *rand.Rand) (history []string) {
 		history = append(history, "set jobs=4")
 	}
 	if r.IntN(4) == 0 {
+		history = append(history, "set backup="+g.pick("../backup", ".tidemark/backup"))
+	}
+	if r.IntN(4) == 0 {
 		history = append(history, "parts "+g.pick("0", "2", "8"))
 	}
 	for _, n := range simNames {
@@ -199,7 +202,7 @@ func (g *simGenerator) one() string {
 		return "clock " + g.pick("-1h", "1h", "-30s")
 	case n < 66:
 		return "set " + g.pick("no-delete", "no-links", "sums", "adopt", "filter=g", "filter=e", "filter=a/d", "max-delete=2", "max-delete=50%",
-			"durability=none", "durability=file", "durability=batch", "commit=1", "walk=5m")
+			"durability=none", "durability=file", "durability=batch", "commit=1", "walk=5m", "backup=../backup", "backup=.tidemark/backup", "backup=")
 	case n < 70:
 		return g.pick("local-write", "local-mkdir", "local-rm") + " " + g.name()
 	case n < 71:

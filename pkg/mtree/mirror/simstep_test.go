@@ -212,6 +212,9 @@ func (s *sim) set(option string) {
 		c.MaxDelete = value
 	case "durability":
 		c.Durability = value
+		s.unsafe = s.unsafe || value == None
+	case "backup":
+		c.BackupDir = value
 	case "jobs":
 		c.Jobs, _ = strconv.Atoi(value)
 	case "walk":

@@ -17,6 +17,7 @@ type Stats struct {
 	Taken      atomic.Int64 // large files found in the copy under another name
 	Bytes      atomic.Int64 // bytes of files fetched
 	Deleted    atomic.Int64 // entries deleted
+	Kept       atomic.Int64 // of entries deleted or overwritten, those that went into the backup directory
 	Held       atomic.Int64 // entries whose deletion is held now
 	Skipped    atomic.Int64 // entries left out: unsafe symlinks, files that the source may not read
 	Failed     atomic.Int64 // paths that failed
@@ -57,6 +58,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("files_taken_over_total", "Files found in the copy under another name.", s.Taken.Load())
 	yield("file_bytes_total", "Bytes of files fetched.", s.Bytes.Load())
 	yield("deleted_total", "Entries deleted.", s.Deleted.Load())
+	yield("backed_up_total", "Entries moved into the backup directory.", s.Kept.Load())
 	yield("held", "Entries whose deletion is held now.", s.Held.Load())
 	yield("skipped_total", "Entries passed over.", s.Skipped.Load())
 	yield("failed_total", "Paths that failed.", s.Failed.Load())

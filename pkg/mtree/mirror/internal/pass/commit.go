@@ -140,6 +140,9 @@ func (p *pass) flush(all bool) error {
 		p.touched = nil
 		return nil
 	}
+	if err := p.env.Replica.Backup.Sync(); err != nil { // guard: TestBackupIsFlushedFirst
+		return err
+	}
 	count := 0
 	for i := range p.touched {
 		count += 1 + len(p.touched[i].names)

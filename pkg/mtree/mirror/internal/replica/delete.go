@@ -71,6 +71,9 @@ func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bo
 	if d.Kind == mtree.Dir {
 		defer r.removed.Store(true) // after it is gone, or some of it
 	}
+	if r.Backup != nil {
+		return r.keep(dir, d)
+	}
 	if !d.IsReplacement() {
 		entries, err = r.remove(dir, d)
 		return entries, false, err

@@ -15,7 +15,7 @@
 //
 // The goroutine that runs passes calls the methods. The steps of a pass run in goroutines
 // of their own and call only these: Dir, Tree, Record, SetRecord, Begin, IsComplete,
-// IsCompleted, MayBeLost, Measure, Delete, Abandon, TreeFile, StoreDeletions and SetUntold.
+// IsCompleted, MayBeLost, Measure, Delete, Abandon, Place, PlaceStaged, PlaceDir, TreeFile, StoreDeletions and SetUntold.
 //
 // Its files stand in layers. Each uses what stands below it:
 //
@@ -25,7 +25,7 @@
 //	release.go                       carrying out deletions that were released
 //	deny.go                          directories that the source does not give
 //	status.go                        what is published of the copy
-//	delete.go                        measuring a deletion, and carrying it out
+//	delete.go, keep.go               measuring a deletion, and carrying it out; what goes into the backup directory
 //	announce.go                      what is announced in the journal of the copy, and stamps
 //	record.go, lists.go              what is known of a directory and what is doubted; lists in files
 //	replica.go                       Replica, and what it is a copy of

@@ -63,6 +63,9 @@ func (l *Look) Held() (HeldList, error) { return readHeld(l.marker, heldName) }
 // Uncopied reads what is not copied.
 func (l *Look) Uncopied() (Uncopied, error) { return readUncopied(l.marker) }
 
+// NotedBackup returns where the backup directory of the copy is; "": there is none.
+func (l *Look) NotedBackup() (string, error) { return notedBackup(l.marker) }
+
 // Confirmed returns up to when the copy is known to equal what the source published, by
 // the local clock: what a live mirror announces, else what was written last; nil if that
 // is not known.

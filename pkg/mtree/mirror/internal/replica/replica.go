@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/mirror/internal/backup"
 )
 
 // Options says which copy is opened, and how.
@@ -49,6 +50,10 @@ type Replica struct {
 	// anything is deleted.
 	Filters *glob.List
 
+	// Backup is where what is deleted or overwritten goes; nil: it is gone. It is set before anything is
+	// changed, and closed by Close.
+	Backup *backup.Dir
+
 	// InPlace says that directories filled in Staging cannot be moved into the copy. It
 	// may be set and read at any time.
 	InPlace atomic.Bool
@@ -83,6 +88,7 @@ type Replica struct {
 
 // Close releases everything, the lock included.
 func (r *Replica) Close() {
+	r.Backup.Close()
 	if r.file != nil {
 		_ = r.file.Close()
 	}

@@ -221,7 +221,7 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	if replaces {
 		err = env.stageFile(dir, want.Path, temp, t.Nested, h)
 	} else {
-		err = temp.Place(dir, c.Want.Name)
+		err = env.Replica.Place(temp, dir, want.Path)
 	}
 	switch {
 	case err != nil:

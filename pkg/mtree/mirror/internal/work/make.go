@@ -17,7 +17,7 @@ import (
 //
 //	mkdirat, openat; or, to replace: mkdirat in the staging directory,
 //	renameat2 with RENAME_EXCHANGE, unlinkat
-func (env *Env) makeDir(dir *disk.Dir, c mtree.Change) error {
+func (env *Env) makeDir(dir *disk.Dir, t *Target, c mtree.Change) error {
 	mode := env.dirMode(c.Want) | 0o700
 	if c.Have == nil {
 		made, err := dir.MakeDir(c.Want.Name, mode)
@@ -39,10 +39,10 @@ func (env *Env) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := env.Replica.Staging.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := env.Replica.PlaceDir(name, dir, mtree.JoinPath(t.Path, c.Want.Name)); err != nil {
 		return err
 	}
-	return errors.Join(env.Replica.Staging.Dir().RemoveTree(name), env.setOwner(dir, c.Want))
+	return env.setOwner(dir, c.Want)
 }
 
 // dirMode returns the permission bits that a new directory gets.
@@ -77,7 +77,7 @@ func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResul
 		return err
 	}
 	if err == nil {
-		err = staging.Place(name, dir, c.Want.Name, c.Have == nil)
+		err = env.Replica.PlaceStaged(name, dir, mtree.JoinPath(t.Path, c.Want.Name), c.Have == nil)
 	}
 	if err != nil {
 		_ = staging.Dir().Unlink(name)

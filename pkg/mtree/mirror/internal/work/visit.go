@@ -389,7 +389,7 @@ func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.
 		v.Begun = true
 	}
 	for _, c := range pl.MakeDirs {
-		err := env.makeDir(dir, c)
+		err := env.makeDir(dir, t, c)
 		if v.note(t, c.Want.Name, err); err != nil {
 			v.Below = slices.DeleteFunc(v.Below, func(child mtree.Change) bool { return child.Want.Name == c.Want.Name })
 		}
