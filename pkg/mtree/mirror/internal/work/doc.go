@@ -30,6 +30,7 @@
 //	sums.go                      files compared by their sums
 //	deletions.go                 deletions carried out
 //	make.go                      directories, symlinks, modes and owners
+//	patch.go                     a large file made of the one that the copy has and of what differs
 //	writing.go                   a file with its bytes, time, mode and owner
 //	partial.go                   files that broke off and are continued
 //	visitresult.go               what a visit found

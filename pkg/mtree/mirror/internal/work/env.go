@@ -41,6 +41,7 @@ type Env struct {
 	Rights   *rights.Rules  // modes and owners in place of those listed; nil: none
 	Verified *VerifiedFiles // outlives a pass
 	Wholes   *Wholes        // outlives a pass
+	OldSums  *OldSums       // outlives a pass; nil: nothing is kept
 	Limiter  *rate.Limiter  // of file contents; nil: none
 	Log      *slog.Logger
 
