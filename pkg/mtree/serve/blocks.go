@@ -116,10 +116,11 @@ func (b *blocksAnswer) hash(f *disk.Regular, block int64) (sums []wire.BlockSum,
 	h := b.h
 	h.cfg.Stats.Sums.Add(1)
 	now := h.now()
-	keep := wire.CountBlocks(f.Size, block) <= mostBlocksKept && f.CTime.Add(wire.ClockLag).Before(now) // guard: TestBlocksOfEachVersion
+	keep := wire.CountBlocks(f.Size, block) <= mostBlocksKept && f.CTime.Add(wire.ClockLag).Before(now) // guard (f.CTime.Add(wire.ClockLag).Before(now) -> true): TestBlocksOfEachVersion
 	f.AwaitWrite(now)
 	var extended time.Time
 	for at := int64(0); at < f.Size; at += block {
+		b.must(nil)
 		sum, err := b.one(f, at, min(block, f.Size-at))
 		if err != nil {
 			return nil, true
@@ -144,7 +145,6 @@ func (b *blocksAnswer) one(f *disk.Regular, at, length int64) (sum wire.BlockSum
 	defer hashBuffers.Put(buf)
 	hash := sha256.New()
 	for length > 0 {
-		b.must(nil) // guard: TestBlocksEndWithTheirClient
 		piece := buf[:min(int64(len(buf)), length)]
 		if _, err := f.ReadAt(piece, at); err != nil {
 			return sum, err

@@ -34,4 +34,5 @@ type Piece struct {
 	Bytes  []byte // valid until the next piece; nil: as long as Old has the same bytes there
 	Offset int64  // in Old and in the file, unless there are Bytes
 	Length int64  // bytes
+	Came   int64  // how many of Bytes came from the source for this piece, or in vain
 }

@@ -34,7 +34,7 @@ func (f *fetching) offerOld(c mtree.Change, w *source.Wanted) *oldFile {
 	if c.Have == nil || c.Have.Kind != mtree.File || c.Have.Size == 0 || c.Want.Size < wire.LeastPatched {
 		return nil
 	}
-	doubted := c.What&mtree.Content == 0 // size and time are equal, and the bytes may not be
+	doubted := c.What&mtree.Content == 0                                        // size and time are equal, and the bytes may not be
 	o := &oldFile{env: f.env, path: w.Path, size: c.Have.Size, known: !doubted} // guard (!doubted -> true): TestKeptSumsOfDoubtedBytes
 	w.Old = &source.Old{Size: o.size, Sums: o.sums, Read: o.read, Taken: f.arriving}
 	if o.known {
@@ -146,7 +146,7 @@ func (env *Env) assemble(ctx context.Context, temp *disk.TempFile, patch *source
 			return size, came, err
 		case piece.Bytes != nil:
 			if _, err = temp.Write(piece.Bytes); err == nil {
-				came += int64(len(piece.Bytes))
+				came += piece.Came
 				size += int64(len(piece.Bytes))
 			}
 		default:

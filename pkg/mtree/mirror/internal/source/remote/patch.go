@@ -196,8 +196,8 @@ func (p *patching) ranges() *ranges {
 func (p *patching) piece(r *ranges, i int, buf []byte) (source.Piece, int, error) {
 	at, length := p.block(i)
 	if !p.same[i] {
-		bytes, err := p.fetched(r, i, buf[:length])
-		return source.Piece{Bytes: bytes[max(0, p.from-at):]}, i + 1, err
+		came, err := p.fetch(r, i, buf[:length])
+		return source.Piece{Bytes: buf[max(0, p.from-at):length], Came: came}, i + 1, err
 	}
 	end := at
 	for ; i < len(p.same) && p.same[i]; i++ {
@@ -208,28 +208,31 @@ func (p *patching) piece(r *ranges, i int, buf []byte) (source.Piece, int, error
 	return source.Piece{Offset: at, Length: end - at}, i, nil
 }
 
-// fetched reads a block that differs, and compares it with its sum.
-func (p *patching) fetched(r *ranges, i int, buf []byte) ([]byte, error) {
+// fetch reads a block that differs into buf, and compares it with its sum. It returns how many bytes
+// came.
+func (p *patching) fetch(r *ranges, i int, buf []byte) (came int64, err error) {
 	at, _ := p.block(i)
 	kept := int64(0)
 	if i == p.grown() {
 		kept = p.old.Size - at
 		if _, err := p.old.Read(buf[:kept], at); err != nil {
-			return buf, err
+			return 0, err
 		}
 	}
-	err := r.readFull(buf[kept:])
+	came = int64(len(buf)) - kept
+	err = r.readFull(buf[kept:])
 	if err == nil && kept > 0 && sha256.Sum256(buf) != p.new.Sums[i] { // it has changed before its end, too
 		one := &ranges{s: p.s, ctx: p.ctx, w: p.w, tag: r.tag, loose: r.loose}
 		defer one.close()
 		one.add(at, kept)
+		came += kept
 		err = one.readFull(buf[:kept])
 	}
 	if err != nil {
-		return buf, err
+		return came, err
 	}
 	if sha256.Sum256(buf) != p.new.Sums[i] { // guard: TestBlocksThatLie
-		return buf, fmt.Errorf("%w: %s, %d bytes at %d", errOtherBytes, mtree.QuotePath(p.w.Path), len(buf), at)
+		return came, fmt.Errorf("%w: %s, %d bytes at %d", errOtherBytes, mtree.QuotePath(p.w.Path), len(buf), at)
 	}
-	return buf, nil
+	return came, nil
 }
