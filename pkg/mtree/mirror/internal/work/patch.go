@@ -258,11 +258,18 @@ func (env *Env) placePatched(dir *disk.Dir, temp *disk.TempFile, w *source.Wante
 	if err := temp.Place(dir, w.Name); err != nil {
 		return err
 	}
-	now, err := dir.Stat(w.Name)
-	if err != nil || now.Node != written.Node || now.Size != written.Size || now.MTime != written.MTime { // guard: TestKeptSumsOfAnotherFile
+	if now, err := dir.Stat(w.Name); err != nil || !env.OldSums.keep(w.Path, &written, &now, patch) {
 		env.OldSums.put(w.Path, disk.Info{}, 0, nil)
-		return nil
 	}
-	env.OldSums.put(w.Path, now, patch.Block, patch.Sums)
 	return nil
+}
+
+// keep remembers the sums of a file that was written, and looks like now since it has its name. It
+// returns false if it is another file, or was written to again.
+func (s *OldSums) keep(path string, written, now *disk.Info, patch *source.Patch) bool {
+	if now.Node != written.Node || now.Size != written.Size || now.MTime != written.MTime { // guard: TestKeptSumsOfAnotherFile
+		return false
+	}
+	s.put(path, *now, patch.Block, patch.Sums)
+	return true
 }
