@@ -38,10 +38,14 @@ func (f *TempFile) CopyFrom(r *Regular, offset, length int64) error {
 }
 
 // extent reports whether r has a hole at offset, and how many of the next most bytes are of the
-// same kind. What the file system does not tell is data.
+// same kind. What the file system does not tell is data. Where data ends is remembered: tmpfs looks at
+// each page up to there.
 func (r *Regular) extent(offset, most int64) (hole bool, length int64) {
 	if offset+most > r.Size {
 		return false, most // it has less, and reading finds that out
+	}
+	if r.data.from <= offset && offset < r.data.to {
+		return false, min(most, r.data.to-offset)
 	}
 	data, err := sys.Seek(r.fd, offset, unix.SEEK_DATA)
 	switch {
@@ -56,6 +60,7 @@ func (r *Regular) extent(offset, most int64) (hole bool, length int64) {
 	if err != nil || end <= offset {
 		return false, most
 	}
+	r.data = span{offset, end}
 	return false, min(most, end-offset)
 }
 
