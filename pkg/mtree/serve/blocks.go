@@ -136,7 +136,7 @@ func (b *blocksAnswer) hash(f *disk.Regular, block int64) (sums []wire.BlockSum,
 			extend(b.w)
 		}
 	}
-	return sums, unchanged(f) != nil // guard (-> sums, false): TestBlocksOfAFileThatChanges
+	return sums, unchanged(f) != nil // guard (unchanged(f) != nil -> false): TestBlocksOfAFileThatChanges
 }
 
 // one hashes one block.

@@ -76,7 +76,7 @@ func yieldOne(ctx context.Context, i int, w *Wanted, open Opener, yield func(int
 			}
 			continue
 		}
-		if demandOf(try) == AsIs && !f.Proved { // guard (without && !f.Proved): TestALogThatNeverStops
+		if demandOf(try) == AsIs && !f.Proved { // guard (without !f.Proved): TestALogThatNeverStops
 			f.Got.Hot = true
 		}
 		if !yieldOpened(i, &f, yield) {

@@ -160,7 +160,7 @@ func (env *Env) assemble(ctx context.Context, temp *disk.TempFile, patch *source
 			return size, came, replica.Local(err)
 		}
 	}
-	return size, came, replica.Local(old.unchanged()) // guard (-> replica.Local(nil)): TestACopysFileThatChangesMeanwhile
+	return size, came, replica.Local(old.unchanged()) // guard (old.unchanged() -> nil): TestACopysFileThatChangesMeanwhile
 }
 
 // copyStep is how many bytes are copied at once, between looks at the context.
