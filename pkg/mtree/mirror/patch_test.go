@@ -378,6 +378,13 @@ func TestRangesThatNeverCome(t *testing.T) {
 			w.Header().Set("Content-Type", "multipart/byteranges; boundary=x")
 			w.WriteHeader(http.StatusPartialContent)
 		},
+		"a head and no bytes": func(w http.ResponseWriter, r *http.Request, honest http.Handler) {
+			w.Header().Set("Content-Type", "multipart/byteranges; boundary=x")
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(w, "--x\r\nContent-Range: bytes 0-65535/5242880\r\n\r\n")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
 		"no boundary": func(w http.ResponseWriter, r *http.Request, honest http.Handler) {
 			w.Header().Set("Content-Type", "multipart/byteranges")
 			w.WriteHeader(http.StatusPartialContent)

@@ -24,8 +24,9 @@
 //
 //	each.go    EachFile: the loop of Fetch for sources that open single files, Opener, Opened
 //	hash.go    Hash, HashBlocks
-//	file.go    Wanted, File, Sum
-//	patch.go   Old, Patch: a file that differs in places from one that the caller has
+//	file.go, patch.go
+//	           Wanted, File, Sum; Old, Patch: a file that differs in places from one that the
+//	           caller has
 //	source.go  Poll, Root, Dir, Tree
 //	errors.go  errors that callers branch on
 package source

@@ -39,5 +39,6 @@
 //	ask.go                       a listing of the tree that the pass began with
 //	env.go                       Env, Target, FileGroup; opening a directory to change it
 //	verified.go, wholes.go       files whose bytes are known; when directories were listed whole
+//	oldsums.go                   the sums of the blocks of files that were put together
 //	limit.go                     --bwlimit
 package work

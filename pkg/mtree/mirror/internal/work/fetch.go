@@ -64,7 +64,7 @@ func (f *fetching) bring(groups []FileGroup) {
 		for _, c := range g.Changes {
 			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.Target.Path, c.Want.Name), Approx: g.Approx}
 			f.env.offerPartial(g.Target.Path, &w)
-			old := f.offerOld(c, &w)
+			old := f.env.offerOld(c, &w, f.arriving)
 			want = append(want, w)
 			f.items = append(f.items, item{g, c, &f.results[i], old})
 		}
@@ -114,6 +114,17 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 		h.Made++
 	}
 	return nil
+}
+
+// arriving limits and counts what comes over the network.
+func (f *fetching) arriving(in io.Reader) io.Reader {
+	if f.env.Limiter != nil {
+		in = &limitedReader{f.ctx, in, f.env.Limiter}
+	}
+	if f.env.Arriving != nil {
+		in = &countedReader{in, f.env.Arriving}
+	}
+	return in
 }
 
 // countedReader counts the bytes that are read from it.

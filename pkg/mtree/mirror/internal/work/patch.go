@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -29,29 +28,18 @@ type oldFile struct {
 }
 
 // offerOld lets the source send only what differs from the file that the copy has; it returns nil if
-// there is none.
-func (f *fetching) offerOld(c mtree.Change, w *source.Wanted) *oldFile {
+// there is none. What comes is read through taken.
+func (env *Env) offerOld(c mtree.Change, w *source.Wanted, taken func(io.Reader) io.Reader) *oldFile {
 	if c.Have == nil || c.Have.Kind != mtree.File || c.Have.Size == 0 || c.Want.Size < wire.LeastPatched {
 		return nil
 	}
-	doubted := c.What&mtree.Content == 0                                        // size and time are equal, and the bytes may not be
-	o := &oldFile{env: f.env, path: w.Path, size: c.Have.Size, known: !doubted} // guard (!doubted -> true): TestKeptSumsOfDoubtedBytes
-	w.Old = &source.Old{Size: o.size, Sums: o.sums, Read: o.read, Taken: f.arriving}
+	doubted := c.What&mtree.Content == 0                                      // size and time are equal, and the bytes may not be
+	o := &oldFile{env: env, path: w.Path, size: c.Have.Size, known: !doubted} // guard (!doubted -> true): TestKeptSumsOfDoubtedBytes
+	w.Old = &source.Old{Size: o.size, Sums: o.sums, Read: o.read, Taken: taken}
 	if o.known {
-		w.Old.Block = f.env.OldSums.block(o.path)
+		w.Old.Block = env.OldSums.block(o.path)
 	}
 	return o
-}
-
-// arriving limits and counts what comes over the network.
-func (f *fetching) arriving(in io.Reader) io.Reader {
-	if f.env.Limiter != nil {
-		in = &limitedReader{f.ctx, in, f.env.Limiter}
-	}
-	if f.env.Arriving != nil {
-		in = &countedReader{in, f.env.Arriving}
-	}
-	return in
 }
 
 // open opens the file of the copy, unless it is open.
@@ -122,11 +110,6 @@ func (o *oldFile) unchanged() error {
 	return err
 }
 
-// sameVersion reports whether two looks show one version of one file.
-func sameVersion(a, b *disk.Info) bool {
-	return a.Node == b.Node && a.Size == b.Size && a.MTime == b.MTime && a.CTime == b.CTime
-}
-
 // fill writes what a source sends of a file to temp. It returns how many bytes it wrote, and how
 // many of the file came over the network.
 func (env *Env) fill(ctx context.Context, temp *disk.TempFile, f *source.File, old *oldFile) (size, came int64, err error) {
@@ -185,69 +168,6 @@ func (env *Env) copyOld(ctx context.Context, temp *disk.TempFile, old *oldFile, 
 	return nil
 }
 
-// OldSums remembers the sums of the blocks of files that were put together: the next time they
-// need not be read. It is known by its times that a file is still the one that was written. The zero
-// value is empty, and so is nil. Several goroutines may use it.
-type OldSums struct {
-	mu    sync.Mutex
-	files map[string]oldSums
-	held  int // sums of all
-}
-
-// oldSums is what is known of one file.
-type oldSums struct {
-	info  disk.Info
-	block int64
-	sums  []source.Digest
-}
-
-// mostOldSums bounds the memory, to 8 MiB and the paths. With more everything is forgotten, which
-// costs reading files and nothing else.
-const mostOldSums = 256 << 10
-
-// block returns the size of the blocks that are known of a file; 0: none are.
-func (s *OldSums) block(path string) int64 {
-	if s == nil {
-		return 0
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.files[path].block
-}
-
-// get returns the sums of the blocks of a file that looks so; nil if they are not known.
-func (s *OldSums) get(path string, info *disk.Info, block int64) []source.Digest {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known := s.files[path]
-	if known.block != block || !sameVersion(&known.info, info) { // guard (without !sameVersion): TestKeptSumsOfAnotherVersion
-		return nil
-	}
-	return known.sums
-}
-
-// put remembers the sums of a file; nil forgets it.
-func (s *OldSums) put(path string, info disk.Info, block int64, sums []source.Digest) {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held -= len(s.files[path].sums)
-	delete(s.files, path)
-	if len(sums) == 0 || len(sums) > mostOldSums {
-		return
-	}
-	if s.files == nil || s.held+len(sums) > mostOldSums { // guard (without s.held+len(sums)): TestOldSumsAreBounded
-		s.files, s.held = map[string]oldSums{}, 0
-	}
-	s.files[path] = oldSums{info, block, sums}
-	s.held += len(sums)
-}
-
 // placePatched gives a file its name, and remembers the sums of its blocks. If it is another file by
 // then, or was written to, nothing is remembered.
 func (env *Env) placePatched(dir *disk.Dir, temp *disk.TempFile, w *source.Wanted, patch *source.Patch) error {
@@ -262,14 +182,4 @@ func (env *Env) placePatched(dir *disk.Dir, temp *disk.TempFile, w *source.Wante
 		env.OldSums.put(w.Path, disk.Info{}, 0, nil)
 	}
 	return nil
-}
-
-// keep remembers the sums of a file that was written, and looks like now since it has its name. It
-// returns false if it is another file, or was written to again.
-func (s *OldSums) keep(path string, written, now *disk.Info, patch *source.Patch) bool {
-	if now.Node != written.Node || now.Size != written.Size || now.MTime != written.MTime { // guard: TestKeptSumsOfAnotherFile
-		return false
-	}
-	s.put(path, *now, patch.Block, patch.Sums)
-	return true
 }

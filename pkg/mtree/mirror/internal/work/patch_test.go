@@ -33,7 +33,7 @@ func oldFetch(t *testing.T) (f *fetching, path string) {
 // offered returns the sums of the copy's file for a change.
 func offered(t *testing.T, f *fetching, what mtree.Differs, size int64) (o *oldFile, known int64, sums []source.Digest, err error) {
 	w := source.Wanted{Entry: &mtree.Entry{Name: "f", Kind: mtree.File, Size: size}, Path: "f"}
-	o = f.offerOld(mtree.Change{What: what, Have: &mtree.Entry{Name: "f", Kind: mtree.File, Size: 130_000}, Want: w.Entry}, &w)
+	o = f.env.offerOld(mtree.Change{What: what, Have: &mtree.Entry{Name: "f", Kind: mtree.File, Size: 130_000}, Want: w.Entry}, &w, f.arriving)
 	require.NotNil(t, o)
 	t.Cleanup(o.close)
 	sums, err = w.Old.Sums(t.Context(), testBlock)

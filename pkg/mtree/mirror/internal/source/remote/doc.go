@@ -21,9 +21,9 @@
 //	list.go                List
 //	otherserver.go         listings of servers of other kinds
 //	sums.go                Sums
-//	file.go                Fetch: the version of a file that is wanted
-//	patch.go               Fetch: a file of which the caller has another version
-//	ranges.go              ranges of one file, in one answer or several
+//	file.go, patch.go, ranges.go
+//	                       Fetch: the version of a file that is wanted; what differs from one that
+//	                       the caller has; ranges of one file, in one answer or several
 //	blocks.go              the sums of the blocks of a file
 //	bulk.go                Fetch: small files in one tar stream
 //	post.go                POST, where it goes through
