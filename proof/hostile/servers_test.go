@@ -56,7 +56,7 @@ const patience = 60 * time.Second
 
 // servers are all lines of the tables.
 func servers() []server {
-	return slices.Concat(names, links, metadata, listings, bodies, archives, answers, heads, identities, others, credentials)
+	return slices.Concat(names, links, metadata, listings, bodies, archives, blockAnswers, answers, heads, identities, others, credentials)
 }
 
 // TestServers: whatever a server does, the mirror's guarantees hold, and with an honest

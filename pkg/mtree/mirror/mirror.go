@@ -26,6 +26,7 @@ type mirror struct {
 
 	verified work.VerifiedFiles
 	wholes   work.Wholes
+	oldSums  work.OldSums
 	memory   pass.Memory
 	reported wire.State // the source's state when full walks were last logged
 	hook     hook

@@ -34,6 +34,7 @@
 //	sharedsince.go                    the same, made once for all who ask
 //	changes.go                        ?changes: the names that changed
 //	post.go                           receiving lists of paths
+//	blocks.go, blockcache.go          the sums of the blocks of files
 //	tar.go, subtree.go, sums.go       streams of files and of sums
 //	recent.go, status.go              ?recent and ?status
 //	file.go, transfer.go              files and their ranges

@@ -63,7 +63,7 @@ func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error",
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
 	a := leaveBody(w, r)
 	a.allow = "GET, HEAD, POST"
-	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
+	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar, ?sums and ?blocks"))
 }
 
 // Texts of refusals that several endpoints send.

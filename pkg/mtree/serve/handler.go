@@ -40,8 +40,9 @@ type Handler struct {
 	pollLimit  *limiter      // waiting requests for which each look reads the directory
 	largeSize  int64         // bytes; a larger directory is read with a place in largeLimit
 	hashing    chan struct{} // a slot for each file that may be hashed at once
-	tails      atomic.Int64  // buffers in use for the bytes of files
-	freeTails  int64         // how many of these are not counted in room
+	blocks     blockCache
+	tails      atomic.Int64 // buffers in use for the bytes of files
+	freeTails  int64        // how many of these are not counted in room
 
 	stop   context.Context
 	cancel context.CancelFunc // ends what waits

@@ -116,6 +116,7 @@ func TestWhatWorksIsCutForOthers(t *testing.T) {
 		"POST sums": {http.MethodPost, "/?sums", "big\n"},
 		"GET sums":  {http.MethodGet, "/?sums", ""},
 		"GET tar":   {http.MethodGet, "/?tar", ""},
+		"blocks":    {http.MethodPost, "/?blocks", "big\t4194304\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := New(Config{Root: root, Tar: true})

@@ -11,26 +11,39 @@ import (
 )
 
 // post answers POST: the request has a list of paths, the answer is a tar stream of these
-// files, or their sums.
+// files, their sums, or the sums of their blocks.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.tree.Hides(t.path, true):
 		h.send(w, leaveBody(w, r).refused(http.StatusNotFound, "not found"))
 		return
-	case !t.slash || !t.has("tar") && !t.has("sums"):
+	case t.slash && t.has("tar"):
+		answerPaths(h, w, r, &t, wire.ReadPaths, h.sendTar)
+	case t.slash && t.has("sums"):
+		answerPaths(h, w, r, &t, wire.ReadPaths, h.sendSums)
+	case t.slash && t.has("blocks"):
+		answerPaths(h, w, r, &t, wire.ReadBlocksOf, h.sendBlocks)
+	default:
 		h.wrongMethod(w, r)
-		return
 	}
+}
+
+// pathReader reads a list of paths, each with what is asked of it, and gives each path to keep.
+type pathReader[T any] func(in io.Reader, keep func(path string) error) ([]T, error)
+
+// answerPaths receives a list of paths, admits the request, and answers with send.
+func answerPaths[T any](h *Handler, w http.ResponseWriter, r *http.Request, t *target, read pathReader[T],
+	send func(w http.ResponseWriter, r *http.Request, q *dirRequest, paths []T)) {
 	r, cut, end := untilCut(w, r)
 	defer end()
-	paths, give, err := h.receivePaths(w, r, cut)
+	paths, give, err := receivePaths(h, w, r, cut, read)
 	defer give()
 	if err != nil {
 		h.send(w, h.refusedPaths(leaveBody(w, r), err))
 		return
 	}
-	q := h.newDirRequest(r, &t)
+	q := h.newDirRequest(r, t)
 	// A chunked body may have had a length too, which a proxy may have believed (RFC 9112,
 	// 6.1): no more requests on this connection.
 	q.close = len(r.TransferEncoding) > 0
@@ -46,11 +59,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	if q.has("tar") {
-		h.sendTar(w, r, q, paths)
-		return
-	}
-	h.sendSums(w, r, q, paths)
+	send(w, r, q, paths)
 }
 
 // refusedPaths returns the answer to a list of paths that could not be received.
@@ -75,7 +84,7 @@ const pathsStep = 64 << 10
 
 // receivePaths does readPaths within the room that all requests share: the client that
 // takes longest is cut first, later by cut. give must follow, also after an error.
-func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request, cut func()) (paths []string, give func(), err error) {
+func receivePaths[T any](h *Handler, w http.ResponseWriter, r *http.Request, cut func(), read pathReader[T]) (paths []T, give func(), err error) {
 	control := http.NewResponseController(w)
 	one, err := h.room.Take(&pages.Load{Bytes: pathsStep}, func() {
 		_ = control.SetReadDeadline(time.Unix(1, 0)) // in-memory requests have none
@@ -84,8 +93,8 @@ func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request, cut func(
 		return nil, func() {}, err
 	}
 	room := pathsStep
-	paths, err = readPaths(w, r, func(path string) error {
-		const header = 16 // bytes of a string
+	paths, err = readPaths(w, r, read, func(path string) error {
+		const header = 24 // bytes of a string, and of a number
 		if room -= len(path) + header; room >= 0 {
 			return nil
 		}
@@ -102,10 +111,10 @@ func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request, cut func(
 // readPaths reads one escaped relative path a line, escaped as in listings. Each is below
 // the directory that is asked about; if one is not, the whole list is refused, as a
 // reader of listings would. keep takes each path.
-func readPaths(w http.ResponseWriter, r *http.Request, keep func(path string) error) ([]string, error) {
+func readPaths[T any](w http.ResponseWriter, r *http.Request, read pathReader[T], keep func(path string) error) ([]T, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // in-memory requests have none
-	paths, err := wire.ReadPaths(http.MaxBytesReader(w, r.Body, maxPathBytes), keep)
+	paths, err := read(http.MaxBytesReader(w, r.Body, maxPathBytes), keep)
 	var over *http.MaxBytesError
 	if errors.As(err, &over) {
 		return nil, wire.ErrTooManyPaths

@@ -12,6 +12,7 @@
 //
 //	since.go        the stream that answers ?since
 //	sums.go         lines of sha256sum(1)
+//	blocks.go       the sums of the blocks of a file
 //	tarreader.go    the members of a tar stream: reading them
 //	tar.go          writing them
 //	query.go        the query of ?txt, ?since and ?wait

@@ -113,31 +113,48 @@ func AppendPathLine(dst []byte, path string) []byte {
 // in a listing: errors wrap mtree.ErrName, or are ErrTooManyPaths, or those of in
 // and of keep, which is called with each path.
 func ReadPaths(in io.Reader, keep func(path string) error) (paths []string, err error) {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 4096), maxPathLine)
-	for lines.Scan() {
-		if len(paths) == MaxPaths {
-			return nil, ErrTooManyPaths
-		}
-		path, err := mtree.UnescapeName(lines.Text())
-		if err == nil && path == "" {
-			err = fmt.Errorf("%w: empty", mtree.ErrName)
-		}
-		if err == nil {
-			err = mtree.CheckPath(path)
-		}
-		if err == nil {
-			err = keep(path)
-		}
-		if err != nil {
-			return nil, err
-		}
+	err = readPathLines(in, func(line string) error {
+		path, err := readPathLine(line, keep)
 		paths = append(paths, path)
-	}
-	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return nil, ErrTooManyPaths
-	} else if err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return paths, nil
+}
+
+// readPathLines calls take with each line of a list.
+func readPathLines(in io.Reader, take func(line string) error) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 4096), maxPathLine)
+	for n := 0; lines.Scan(); n++ {
+		if n == MaxPaths {
+			return ErrTooManyPaths
+		}
+		if err := take(lines.Text()); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return ErrTooManyPaths
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// readPathLine reads the path of a line, and gives it to keep.
+func readPathLine(text string, keep func(path string) error) (path string, err error) {
+	path, err = mtree.UnescapeName(text)
+	if err == nil && path == "" {
+		err = fmt.Errorf("%w: empty", mtree.ErrName)
+	}
+	if err == nil {
+		err = mtree.CheckPath(path)
+	}
+	if err == nil {
+		err = keep(path)
+	}
+	return path, err
 }

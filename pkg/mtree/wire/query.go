@@ -9,10 +9,12 @@ import (
 )
 
 // Queries of the POSTs that mirror sends, with a list of paths as their body
-// (docs/protocol.md, "Bulk" and "Sums").
+// (docs/protocol.md, "Bulk", "Sums" and "Blocks").
 const (
-	TarQuery  = "tar"
-	SumsQuery = "sums&tags"
+	TarQuery       = "tar"
+	SumsQuery      = "sums&tags"
+	BlocksQuery    = "blocks"
+	HotBlocksQuery = "blocks&hot" // to the end, even if the file changes
 )
 
 // ListingQuery is the query by which mirror asks for a text listing, or for all

@@ -17,6 +17,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	move.go                  what moves entries out of a copy
+//	copyrange.go             what a file shares with another, or copies from it
 //	tempdir.go, tempfile.go  a directory or file that does not have its name yet
 //	staging.go               Staging: where they are made
 //	prune.go, remove.go      removing trees, up to the borders of others

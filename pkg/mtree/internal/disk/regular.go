@@ -20,7 +20,11 @@ type Regular struct {
 	fd   int
 	file *os.File // owns fd once File was called
 	name string   // for messages
+	data span     // without a hole, as far as extent looked last
 }
+
+// span is a part of a file, in bytes.
+type span struct{ from, to int64 }
 
 // ReadAt reads len(p) bytes from offset. It returns fewer only with an error, io.EOF
 // at the end of the file.

@@ -64,21 +64,27 @@ func (s *Staging) Create(dir *Dir, name string, free bool, mode uint32) (*TempFi
 // the bytes are those of this version. free is as in Create.
 func (s *Staging) Continue(key string, free bool) (*TempFile, int64, error) {
 	name := s.partName(key)
-	fd, err := OpenAt(s.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	fd, err := OpenAt(s.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, 0, s.dir.PathError("create", name, err)
 	}
 	f := &TempFile{fd: fd, staging: s, at: s.dir, name: name, free: free}
-	info, err := StatFD(fd)
+	size, err := sys.Seek(fd, 0, unix.SEEK_END) // O_APPEND would refuse copy_file_range(2)
 	if err != nil {
 		f.Discard()
 		return nil, 0, s.dir.PathError("open", name, err)
 	}
-	return f, info.Size, nil
+	return f, size, nil
 }
 
 // Rewind makes the file empty.
-func (f *TempFile) Rewind() error { return f.check("truncate", sys.Ftruncate(f.fd, 0)) }
+func (f *TempFile) Rewind() error {
+	err := sys.Ftruncate(f.fd, 0)
+	if err == nil {
+		_, err = sys.Seek(f.fd, 0, unix.SEEK_SET)
+	}
+	return f.check("truncate", err)
+}
 
 // Write implements io.Writer.
 func (f *TempFile) Write(p []byte) (written int, err error) {

@@ -14,7 +14,8 @@
 //
 //	file.go                                  an open file, instead of os.File
 //	proc.go                                  the way from /proc to what is open
-//	names.go, attributes.go, content.go      system calls
+//	names.go, attributes.go, content.go, copyrange.go
+//	                                         system calls
 //	locks.go, inotify.go, process.go, select.go
 //	again.go                                 calls that a signal interrupted
 //	kernel.go                                what a simulation answers

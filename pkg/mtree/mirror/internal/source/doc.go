@@ -23,8 +23,10 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	each.go    EachFile: the loop of Fetch for sources that open single files, Opener, Opened
-//	hash.go    Hash
-//	file.go    Wanted, File, Sum
+//	hash.go    Hash, HashBlocks
+//	file.go, patch.go
+//	           Wanted, File, Sum; Old, Patch: a file that differs in places from one that the
+//	           caller has
 //	source.go  Poll, Root, Dir, Tree
 //	errors.go  errors that callers branch on
 package source

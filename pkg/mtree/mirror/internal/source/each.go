@@ -33,8 +33,9 @@ type Opener func(ctx context.Context, w *Wanted, d Demand) (Opened, error)
 // Opened is a file that EachFile yields, and closes when the caller is done with it.
 type Opened struct {
 	File
-	Failed *error // where Body leaves its error, if it fails before io.EOF
+	Failed *error // where Body or Patch leaves its error, if it fails before the end
 	Close  func()
+	Proved bool // the bytes are those of one version, whatever was demanded
 }
 
 // EachFile is Fetch for a source that opens single files. It opens each file as it was
@@ -75,7 +76,7 @@ func yieldOne(ctx context.Context, i int, w *Wanted, open Opener, yield func(int
 			}
 			continue
 		}
-		if demandOf(try) == AsIs {
+		if demandOf(try) == AsIs && !f.Proved { // guard (without !f.Proved): TestALogThatNeverStops
 			f.Got.Hot = true
 		}
 		if !yieldOpened(i, &f, yield) {

@@ -41,7 +41,7 @@ func (o *opening) file(_ context.Context, w *Wanted, d Demand) (Opened, error) {
 	}
 	o.open++
 	b := &body{Reader: strings.NewReader(w.Name), err: reading}
-	return Opened{File{Got: *w.Entry, Body: b}, &b.failed, func() { o.open-- }}, nil
+	return Opened{File: File{Got: *w.Entry, Body: b}, Failed: &b.failed, Close: func() { o.open-- }}, nil
 }
 
 // fetch reads what it is given, and returns the last error of each file, as callers of

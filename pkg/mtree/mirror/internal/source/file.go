@@ -13,6 +13,8 @@ type Wanted struct {
 	Path         string       // below the root
 	Approx       *Approx      // of the listing that named it
 	Kept         func() int64 // how many of its first bytes the caller has by now; nil: none
+	Old          *Old         // another version that the caller has; nil: none, or it was of no use
+	Whole        error        // why Old was of no use; nil: nothing is wrong
 }
 
 // keptBytes returns how many bytes the caller kept from an answer that broke off.
@@ -50,10 +52,11 @@ type File struct {
 	// Got describes what is read: normally the file that was listed. If the file changed
 	// since, size and times differ; if it keeps changing, Hot is set and the bytes may be
 	// of several versions. Size is -1 if it is known only after reading.
-	Got  mtree.Entry
-	From int64     // the offset in the file at which Body begins; 0 unless Wanted.Kept is set
-	Body io.Reader // io.EOF says that the file is whole; any other error that it is not
-	Err  error     // why there is no Body; nil: there is one
+	Got   mtree.Entry
+	From  int64     // the offset in the file at which Body begins; 0 unless Wanted.Kept is set
+	Body  io.Reader // io.EOF says that the file is whole; any other error that it is not
+	Patch *Patch    // in place of Body, if Wanted.Old is set; nil: there is a Body
+	Err   error     // why there is neither; nil: there is one
 }
 
 // Digest is a SHA-256.

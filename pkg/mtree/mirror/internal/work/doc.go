@@ -30,6 +30,7 @@
 //	sums.go                      files compared by their sums
 //	deletions.go                 deletions carried out
 //	make.go                      directories, symlinks, modes and owners
+//	patch.go                     a large file made of the one that the copy has and of what differs
 //	writing.go                   a file with its bytes, time, mode and owner
 //	partial.go                   files that broke off and are continued
 //	refused.go                   files that --min-size, --max-size and --max-age leave out
@@ -39,6 +40,7 @@
 //	ask.go                       a listing of the tree that the pass began with
 //	env.go                       Env, Target, FileGroup; opening a directory to change it
 //	verified.go, wholes.go       files whose bytes are known; when directories were listed whole
+//	oldsums.go                   the sums of the blocks of files that were put together
 //	limit.go                     --bwlimit
 //	sparse.go                    --sparse
 package work

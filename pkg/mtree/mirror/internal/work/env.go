@@ -43,6 +43,7 @@ type Env struct {
 	Limits   limits.Limits  // which files are not fetched
 	Verified *VerifiedFiles // outlives a pass
 	Wholes   *Wholes        // outlives a pass
+	OldSums  *OldSums       // outlives a pass; nil: nothing is kept
 	Limiter  *rate.Limiter  // of file contents; nil: none
 	Log      *slog.Logger
 

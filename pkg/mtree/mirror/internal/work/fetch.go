@@ -48,6 +48,7 @@ type item struct {
 	group  *FileGroup
 	change mtree.Change
 	result *FetchResult
+	old    *oldFile // what the copy has of it; nil: nothing that helps
 }
 
 // bring asks for the files of all groups and stores them as they arrive.
@@ -63,8 +64,9 @@ func (f *fetching) bring(groups []FileGroup) {
 		for _, c := range g.Changes {
 			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.Target.Path, c.Want.Name), Approx: g.Approx}
 			f.env.offerPartial(g.Target.Path, &w)
+			old := f.env.offerOld(c, &w, f.arriving)
 			want = append(want, w)
-			f.items = append(f.items, item{g, c, &f.results[i]})
+			f.items = append(f.items, item{g, c, &f.results[i], old})
 		}
 	}
 	defer f.leave()
@@ -75,6 +77,9 @@ func (f *fetching) bring(groups []FileGroup) {
 		}
 	}
 	for i, err := range errs {
+		if f.items[i].old.close(); want[i].Whole != nil && err == nil {
+			f.env.Log.Warn("fetched whole: what differs could not be told", "path", mtree.QuotePath(want[i].Path), "error", want[i].Whole)
+		}
 		switch h := f.items[i].result; {
 		case err == nil, errors.Is(err, source.ErrSame):
 		case errors.Is(err, errRefused):
@@ -104,18 +109,16 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
 	}
-	if f.env.Limiter != nil {
-		o.Body = &limitedReader{f.ctx, o.Body, f.env.Limiter}
-	}
-	if f.env.Arriving != nil {
-		o.Body = &countedReader{o.Body, f.env.Arriving}
+	if o.Patch == nil {
+		o.Body = f.arriving(o.Body)
 	}
 	h := it.result
-	if err := f.env.put(f.dir, &it.group.Target, it.change, w, &o, h); err != nil {
+	came, err := f.env.put(f.ctx, f.dir, it, w, &o)
+	if err != nil {
 		return err
 	}
 	h.Names = append(h.Names, strings.Clone(o.Got.Name)) // else it keeps the whole listing in memory
-	h.Bytes += o.Got.Size
+	h.Bytes += came
 	switch have := it.change.Have; {
 	case have == nil:
 		h.Made++
@@ -123,6 +126,17 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 		h.Updated = append(h.Updated, h.Names[len(h.Names)-1])
 	}
 	return nil
+}
+
+// arriving limits and counts what comes over the network.
+func (f *fetching) arriving(in io.Reader) io.Reader {
+	if f.env.Limiter != nil {
+		in = &limitedReader{f.ctx, in, f.env.Limiter}
+	}
+	if f.env.Arriving != nil {
+		in = &countedReader{in, f.env.Arriving}
+	}
+	return in
 }
 
 // countedReader counts the bytes that are read from it.
@@ -171,46 +185,54 @@ func (f *fetching) leave() {
 // directory takes its name for that of another entry. Of smaller ones Place says so.
 const leastAsked = 64 << 10
 
-// put writes one file in the staging directory and moves it into place.
-func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted, f *source.File, h *FetchResult) error {
+// put writes one file in the staging directory and moves it into place. It returns how many bytes of
+// it came over the network.
+func (env *Env) put(ctx context.Context, dir *disk.Dir, it *item, want *source.Wanted, f *source.File) (came int64, err error) {
+	t, c := &it.group.Target, it.change
 	if c.Have == nil && c.Want.Size >= leastAsked && dir.Respelled(c.Want.Name) { // guard: TestALargeTwinIsNotFetched
-		return replica.Local(disk.ErrCollides)
+		return 0, replica.Local(disk.ErrCollides)
 	}
 	replaces := c.Have != nil && c.Have.Kind == mtree.Dir
 	if replaces && c.Want.Size >= leastAsked { // guard: TestALargeFileThatMayReplaceNothing
 		if _, err := env.mayReplace(dir, want.Path, t.Nested); err != nil {
-			return replica.Local(err)
+			return 0, replica.Local(err)
 		}
 	}
 	got, mode := &f.Got, env.fileMode(c)
 	temp, kept, err := env.tempFile(dir, t.Path, c, want, f, mode)
 	if err != nil {
-		return replica.Local(err)
+		return 0, replica.Local(err)
 	}
 	defer temp.Discard()
-	size, err := env.copyBody(temp, f.Body)
+	size, came, err := env.fill(ctx, temp, f, it.old)
 	if err != nil {
 		if kept && !replica.IsLocal(err) {
-			return errors.Join(err, replica.Local(temp.Keep()))
+			return 0, errors.Join(err, replica.Local(temp.Keep()))
 		}
-		return err
+		return 0, err
 	}
 	if got.Size < 0 {
 		got.Size = f.From + size
 		if env.Limits.RefuseSize(got.Size, got.Size) {
-			return errRefused
+			return 0, errRefused
 		}
 	}
 	if f.From+size != got.Size {
-		return fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)
+		return 0, fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)
 	}
 	err = env.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
 		err = temp.Chmod(mode)
 	}
 	if err != nil {
-		return replica.Local(err)
+		return 0, replica.Local(err)
 	}
+	return came, env.place(dir, temp, it, want, f, replaces)
+}
+
+// place gives a file its name that is whole, and counts it.
+func (env *Env) place(dir *disk.Dir, temp *disk.TempFile, it *item, want *source.Wanted, f *source.File, replaces bool) error {
+	t, c, h, got := &it.group.Target, it.change, it.result, &f.Got
 	if want.LooksLike(got) {
 		// The next listing may show the file that was listed now, which equals this one
 		// in size and time.
@@ -218,9 +240,13 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 			return replica.Local(err)
 		}
 	}
-	if replaces {
+	var err error
+	switch {
+	case replaces:
 		err = env.stageFile(dir, want.Path, temp, t.Nested, h)
-	} else {
+	case f.Patch != nil:
+		err = env.placePatched(dir, temp, want, f.Patch)
+	default:
 		err = env.Replica.Place(temp, dir, want.Path)
 	}
 	switch {

@@ -72,16 +72,23 @@ var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
 // copyBody copies body to temp, with holes for long runs of zeros if Sparse is set.
 func (env *Env) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err error) {
-	if !env.Sparse {
-		return copyBytes(temp, body)
-	}
-	f := &sparseFile{f: temp}
-	size, err = copyBytes(f, body)
+	out, end := env.writer(temp)
+	size, err = copyBytes(out, body)
 	// If body broke off, its zeros count as what came.
-	if endErr := f.end(); endErr != nil && err == nil {
+	if endErr := end(); endErr != nil && err == nil {
 		err = replica.Local(endErr)
 	}
 	return size, err
+}
+
+// writer returns a writer to temp, which makes holes if Sparse is set, and a function that brings
+// the zeros that came last into the file.
+func (env *Env) writer(temp *disk.TempFile) (out io.Writer, end func() error) {
+	if !env.Sparse {
+		return temp, func() error { return nil }
+	}
+	f := &sparseFile{f: temp}
+	return f, f.end
 }
 
 // copyBytes copies body to f. An error of f is marked as one of the copy's disk; an error

@@ -21,7 +21,10 @@
 //	list.go                List
 //	otherserver.go         listings of servers of other kinds
 //	sums.go                Sums
-//	file.go                Fetch: the version of a file that is wanted
+//	file.go, patch.go, ranges.go
+//	                       Fetch: the version of a file that is wanted; what differs from one that
+//	                       the caller has; ranges of one file, in one answer or several
+//	blocks.go              the sums of the blocks of a file
 //	bulk.go                Fetch: small files in one tar stream
 //	post.go                POST, where it goes through
 //	question.go            whether an answer is to what was asked

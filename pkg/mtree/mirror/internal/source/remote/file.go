@@ -29,8 +29,19 @@ func (s *Source) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int,
 	}
 }
 
-// open asks for one file.
+// open asks for one file, or for what differs from the version that the caller has.
 func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (source.Opened, error) {
+	if s.mayPatch(w) {
+		if f, err := s.patch(ctx, w, d); err == nil || errors.Is(err, source.ErrMoved) && d != source.AsIs || IsAway(err) || ctx.Err() != nil {
+			return f, err
+		}
+		w.Old = nil
+	}
+	return s.openWhole(ctx, w, d)
+}
+
+// openWhole asks for one file, or for the rest of one.
+func (s *Source) openWhole(ctx context.Context, w *source.Wanted, d source.Demand) (source.Opened, error) {
 	r, err := s.fileRequest(ctx, w, d)
 	if err != nil {
 		return source.Opened{}, err

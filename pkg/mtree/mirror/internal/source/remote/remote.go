@@ -53,6 +53,7 @@ type Source struct {
 	newestTree source.Tree            // it is of this tree
 	other      atomic.Bool            // the last listing of the root came from a server of another kind
 	noPost     atomic.Int64           // no POST is sent before this time, in Unix seconds: a proxy refuses it
+	noBlocks   atomic.Int64           // no blocks are asked for before this time, in Unix seconds: the server does not know them
 	zones      autoindex.Zones
 	turn       largeTurn
 }
