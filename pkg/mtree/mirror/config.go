@@ -38,6 +38,7 @@ type Config struct {
 	DryRun      bool     // write what one pass would change, and change nothing
 	NoLinks     bool     // leave out symlinks
 	Owner       bool     // set owners, if the source publishes them
+	HardLinks   bool     // what is one file with several names at the source becomes one file, if the source publishes that
 	Chmod       []string // permission bits in place of the source's: "D755,F644", "u+rwX,go-w"
 	Chown       string   // owners in place of the source's: "USER", "USER:GROUP", ":GROUP"; "": none
 	CrossMounts bool     // copy directories on other file systems, too, from a directory of this machine
@@ -175,7 +176,7 @@ func (c Config) withDefaults() Config {
 
 // selection returns the options that decide which entries a complete copy has.
 func (c *Config) selection() lineage.Selection {
-	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, Chmod: c.Chmod, Chown: c.Chown}
+	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, HardLinks: c.HardLinks, Chmod: c.Chmod, Chown: c.Chown}
 }
 
 // rules are the parts of a Config that need compiling.

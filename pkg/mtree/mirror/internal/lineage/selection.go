@@ -11,19 +11,21 @@ import (
 // Selection decides which entries a complete copy has. If it changes, a copy that was
 // complete no longer is.
 type Selection struct {
-	Filters  []string // "+ GLOB" and "- GLOB"
-	NoDelete bool     // entries that the source no longer has stay
-	NoLinks  bool     // symlinks are left out
-	Owner    bool     // owners are copied
-	Chmod    []string // --chmod
-	Chown    string   // --chown; "": not given
+	Filters   []string // "+ GLOB" and "- GLOB"
+	NoDelete  bool     // entries that the source no longer has stay
+	NoLinks   bool     // symlinks are left out
+	Owner     bool     // owners are copied
+	HardLinks bool     // what is one file at the source is one here
+	Chmod     []string // --chmod
+	Chown     string   // --chown; "": not given
 }
 
 // Options that the tree file lists among the filters.
 const (
-	noDelete = "no-delete"
-	noLinks  = "no-links"
-	owner    = "owner"
+	noDelete  = "no-delete"
+	noLinks   = "no-links"
+	owner     = "owner"
+	hardLinks = "hard-links"
 )
 
 // Rules returns the selection as the tree file lists it.
@@ -38,6 +40,9 @@ func (s Selection) Rules() []string {
 	if s.Owner {
 		rules = append(rules, owner)
 	}
+	if s.HardLinks {
+		rules = append(rules, hardLinks)
+	}
 	return append(rules, rights.Lines(s.Chmod, s.Chown)...)
 }
 
@@ -51,6 +56,8 @@ func ParseSelection(rules []string) (s Selection) {
 			s.NoLinks = true
 		case owner:
 			s.Owner = true
+		case hardLinks:
+			s.HardLinks = true
 		default:
 			if chmod, chown, ok := rights.ParseLine(rule); !ok {
 				s.Filters = append(s.Filters, rule)
@@ -64,7 +71,7 @@ func ParseSelection(rules []string) (s Selection) {
 	return s
 }
 
-// IsLike reports whether both select the same entries: owners and modes do not count.
+// IsLike reports whether both select the same entries: owners, modes and hard links do not count.
 func (s Selection) IsLike(other Selection) bool {
 	return slices.Equal(s.Filters, other.Filters) && s.NoDelete == other.NoDelete && s.NoLinks == other.NoLinks
 }

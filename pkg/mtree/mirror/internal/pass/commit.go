@@ -76,6 +76,9 @@ func (p *pass) commit(ctx context.Context) error {
 	}
 	if err := p.flush(p.unflushed(ready)); err != nil {
 		p.distrusted = true
+		if index := p.env.Replica.Links; index != nil {
+			index.Forget() // guard: TestAFailedFlushForgetsLinks
+		}
 		p.distrust(ready) // guard: TestAFailedFlushStampsNothing
 		for _, n := range ready {
 			p.markIncomplete(n)
@@ -87,6 +90,9 @@ func (p *pass) commit(ctx context.Context) error {
 			p.markIncomplete(n)
 		}
 		return err
+	}
+	if index := p.env.Replica.Links; index != nil {
+		index.Commit() // guard: TestLinksAcrossPasses
 	}
 	p.announce(ready) // guard: TestTheJournalOfACopy
 	for _, n := range ready {

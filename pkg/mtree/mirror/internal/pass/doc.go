@@ -17,6 +17,7 @@
 //	run.go                       Run: the order of a pass
 //	delete.go                    deletions, when everything was fetched
 //	takeover.go                  files that may be in the copy under another name
+//	links.go                     names that are one file
 //	steps.go                     handing out tasks, recording results
 //	recordfetch.go               what follows from a fetch, and from sums
 //	recordvisit.go               what follows from a visit

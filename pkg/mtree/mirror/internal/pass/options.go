@@ -40,6 +40,8 @@ type Memory struct {
 	flushed  bool // everything that earlier mirrors wrote is on disk
 
 	unfinished unfinished // what passes left incomplete
+
+	behind map[string]bool // directories, one of whose names may show what was changed under another name
 }
 
 // Counters counts what passes do, while they do it. No pointer may be nil.

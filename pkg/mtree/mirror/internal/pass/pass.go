@@ -22,6 +22,7 @@ type pass struct {
 	full    bool // everything is compared, even if records say that it is complete
 
 	queue        queue
+	leading      leading
 	running      int         // steps under way
 	largeRunning int         // of these, those that fetch a large file
 	records      chan func() // how to record the result of a step that ended

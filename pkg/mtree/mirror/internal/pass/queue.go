@@ -20,6 +20,7 @@ type queue struct {
 	steps    []task // taken from the end
 	fetches  batch  // small files to fetch
 	sums     batch  // files to compare by their sums
+	links    batch  // files to link to other names
 	large    largeFiles
 	last     []task      // files of --last: taken when everything else is done
 	deferred []nodeFiles // files that may be in the copy under a name that is deleted; they wait until all deletions are known
@@ -55,6 +56,7 @@ const (
 	sumTask
 	takeOverTask
 	deleteTask
+	linkTask
 )
 
 // nodeFiles is files of a node to fetch, or to compare by their sums.
@@ -135,6 +137,14 @@ func (q *queue) addSums(f nodeFiles) {
 	}
 }
 
+// addLinks adds files to link to other names of theirs. Their node waits for them.
+func (q *queue) addLinks(f nodeFiles) {
+	f.n.open++
+	if q.links.add(f) {
+		q.flush(&q.links, linkTask)
+	}
+}
+
 // flush makes a task of the files in a batch.
 func (q *queue) flush(b *batch, kind taskKind) {
 	if len(b.files) > 0 {
@@ -167,6 +177,7 @@ func (q *queue) take(running, largeRunning, jobs int) (task, bool) {
 	if len(q.steps) == 0 {
 		q.flush(&q.sums, sumTask)
 		q.flush(&q.fetches, fetchTask)
+		q.flush(&q.links, linkTask)
 	}
 	if q.isLargeTurn(running, largeRunning, jobs) {
 		return heap.Pop(&q.large).(task), true

@@ -106,7 +106,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 // first, then the directories in the order in which a source sends their listings in
 // advance.
 func (p *pass) addFound(n *node, v *work.VisitResult) {
-	p.queue.addBrood(newBrood(n, v.Below, v.Plan.SetModes, v.DoubtsBelow, &p.options.Memory.unfinished))
+	p.queue.addBrood(newBrood(n, v.Below, v.Plan.SetModes, v.DoubtsBelow, p.options.Memory))
 	if p.env.DryRun {
 		return
 	}
@@ -192,6 +192,7 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 			p.fail(n, mtree.JoinPath(n.Path, c.Want.Name), errNoRoom)
 		case !p.options.Last.Empty() && p.options.Last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
 			last = append(last, c)
+		case p.follows(n, &c):
 		case p.mayTakeOver(&c):
 			deferred = append(deferred, c)
 		default:

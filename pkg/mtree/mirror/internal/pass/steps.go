@@ -87,9 +87,13 @@ func (p *pass) stepOf(t task) step {
 			r, rest := env.TakeOver(ctx, target, changes, found)
 			return func() {
 				p.recordFetch(n, r)
+				p.arrived(without(changes, rest))
 				p.queue.addFiles(n, rest)
 			}
 		}
+	}
+	if t.kind == linkTask {
+		return p.linkStep(t)
 	}
 	groups := make([]work.FileGroup, len(t.files))
 	for i := range t.files {
@@ -110,6 +114,7 @@ func (p *pass) stepOf(t task) step {
 		return func() {
 			for i := range results {
 				p.recordFetch(t.files[i].n, &results[i])
+				p.arrived(t.files[i].changes)
 			}
 		}
 	}
@@ -132,6 +137,7 @@ func (p *pass) await() func() {
 func (p *pass) abandon() {
 	p.queue.steps, p.queue.last = append(p.queue.steps, p.queue.last...), nil
 	p.abandonBroods()
+	p.abandonFollowers()
 	for {
 		t, ok := p.queue.take(p.running, p.largeRunning, p.options.Jobs)
 		if !ok {

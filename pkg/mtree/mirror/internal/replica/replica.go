@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/mirror/internal/links"
 )
 
 // Options says which copy is opened, and how.
@@ -21,6 +22,8 @@ type Options struct {
 	StateDir string // where the state is kept; "": in Path/.tidemark
 	ReadOnly bool   // nothing is made, locked or written; a missing copy is taken for an empty one
 	Adopt    bool   // a directory that is neither empty nor a copy becomes one
+
+	HardLinks bool // Links is kept
 
 	Before *Replica // closed now, and the copy lost its .tidemark meanwhile; else nil
 
@@ -52,6 +55,10 @@ type Replica struct {
 	// InPlace says that directories filled in Staging cannot be moved into the copy. It
 	// may be set and read at any time.
 	InPlace atomic.Bool
+
+	// Links is what is known of hard links in the copy; nil: they are not copied. It is nil with
+	// ReadOnly, too.
+	Links *links.Index
 
 	// Flush makes everything that was written durable. Tests replace it.
 	Flush func() error
@@ -91,6 +98,7 @@ func (r *Replica) Close() {
 	if r.records != nil {
 		_ = r.records.Close()
 	}
+	r.Links.Close()
 	if r.Staging != nil {
 		_ = r.Staging.Close()
 	}

@@ -208,6 +208,9 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	} else {
 		err = temp.Place(dir, c.Want.Name)
 	}
+	if err == nil && !replaces {
+		env.noteName(dir, t, c.Want, want.Is(got))
+	}
 	switch {
 	case err != nil:
 		return replica.Local(err)

@@ -123,6 +123,7 @@ func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change,
 		if env.Arriving != nil {
 			env.Arriving.Add(c.Want.Size)
 		}
+		env.noteName(dir, t, c.Want, true)
 		r.Names = append(r.Names, c.Want.Name)
 		r.Made++
 		r.Taken++

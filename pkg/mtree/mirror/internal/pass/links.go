@@ -1,0 +1,177 @@
+package pass
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/work"
+)
+
+// Of the names of one file the first that is found leads: it is fetched. The others follow: they wait
+// until it has arrived, and are linked to it.
+
+// leading has the names that follow, by the Same of those that are being fetched.
+type leading map[uint64][]nodeFiles
+
+// follows reports whether a file to fetch is to be linked instead, and sees to that. If it is not, and
+// has other names, it leads.
+func (p *pass) follows(n *node, c *mtree.Change) bool {
+	if !p.env.MayLink(&n.Target, c) {
+		return false
+	}
+	same := c.Want.Same
+	waiting, isLed := p.leading[same]
+	one := nodeFiles{n: n, changes: []mtree.Change{*c}}
+	switch {
+	case isLed:
+		one.changes = detached(one.changes)
+		n.open++
+		p.leading[same] = append(waiting, one)
+	case p.env.KnowsName(c.Want):
+		p.queue.addLinks(one)
+	default:
+		p.lead(same)
+		return false
+	}
+	return true
+}
+
+func (p *pass) lead(same uint64) {
+	if p.leading == nil {
+		p.leading = leading{}
+	}
+	p.leading[same] = nil
+}
+
+// arrived hands out what followed files that were fetched, or were to be.
+func (p *pass) arrived(changes []mtree.Change) {
+	if len(p.leading) == 0 {
+		return
+	}
+	for i := range changes {
+		same := changes[i].Want.Same
+		followers, isLed := p.leading[same]
+		if !isLed || changes[i].Want.Has&mtree.HasSame == 0 {
+			continue
+		}
+		delete(p.leading, same)
+		for _, f := range followers {
+			p.addFollower(f.n, f.changes)
+			p.done(f.n)
+		}
+	}
+}
+
+// addFollower adds a file that waited. If the one that led did not arrive as it was listed, it leads.
+func (p *pass) addFollower(n *node, changes []mtree.Change) {
+	for i := range changes {
+		if !p.follows(n, &changes[i]) {
+			p.queue.addFiles(n, changes[i:i+1])
+		}
+	}
+}
+
+// linkStep returns the step that links files. What cannot be linked is fetched.
+func (p *pass) linkStep(t task) step {
+	env, groups := p.env, byNode(t.files)
+	targets := make([]work.Target, len(groups))
+	for i := range groups {
+		targets[i] = groups[i].n.Target
+	}
+	return func(ctx context.Context) func() {
+		results, rest := make([]*work.FetchResult, len(groups)), make([][]mtree.Change, len(groups))
+		for i := range groups {
+			results[i], rest[i] = env.Link(ctx, targets[i], groups[i].changes)
+		}
+		return func() {
+			for i := range groups {
+				p.recordFetch(groups[i].n, results[i])
+				p.fetchUnlinked(groups[i].n, rest[i])
+			}
+		}
+	}
+}
+
+// byNode puts the files of each node together.
+func byNode(files []nodeFiles) (groups []nodeFiles) {
+	at := map[*node]int{}
+	for _, f := range files {
+		i, ok := at[f.n]
+		if !ok {
+			i = len(groups)
+			at[f.n] = i
+			groups = append(groups, nodeFiles{n: f.n})
+		}
+		groups[i].changes = append(groups[i].changes, f.changes...)
+	}
+	return groups
+}
+
+// fetchUnlinked fetches files that could not be linked: one of each file, which the others follow.
+func (p *pass) fetchUnlinked(n *node, changes []mtree.Change) {
+	for i := range changes {
+		c := changes[i : i+1]
+		same := c[0].Want.Same
+		if waiting, isLed := p.leading[same]; isLed {
+			n.open++
+			p.leading[same] = append(waiting, nodeFiles{n: n, changes: detached(c)})
+			continue
+		}
+		p.lead(same)
+		p.queue.addFiles(n, c)
+	}
+}
+
+// abandonFollowers ends what waits for files that are not fetched any more.
+func (p *pass) abandonFollowers() {
+	for same, followers := range p.leading {
+		delete(p.leading, same)
+		for _, f := range followers {
+			f.n.blocked, f.n.uncompared = true, true
+			p.done(f.n)
+		}
+	}
+}
+
+// without returns the changes that are not among rest, which is a part of them, in order.
+func without(changes, rest []mtree.Change) []mtree.Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c mtree.Change) bool {
+		return slices.ContainsFunc(rest, func(r mtree.Change) bool { return r.Want == c.Want })
+	})
+}
+
+// findBehind returns the directories with names that show what their files were before they were changed
+// under other names. No stamp tells of that: the source heard it under those only.
+func (p *pass) findBehind() map[string]bool {
+	index := p.env.Replica.Links
+	if index == nil {
+		return nil
+	}
+	behind := index.Behind(p.isStill)
+	p.result.Behind = len(behind) > 0
+	return behind
+}
+
+// isStill reports whether the copy has, at path, the file with this inode number.
+func (p *pass) isStill(path string, node uint64) bool {
+	dir, err := p.env.Replica.Dir(mtree.ParentPath(path))
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	info, err := dir.Stat(mtree.BaseName(path))
+	return err == nil && info.Kind == mtree.File && info.Node.Ino == node
+}
+
+// leaveBehind marks these directories, so that the next pass lists them anew.
+func (p *pass) leaveBehind(behind map[string]bool) {
+	p.options.Memory.behind = behind
+	for _, path := range slices.Sorted(maps.Keys(behind)) {
+		if err := p.env.Replica.MarkUnfinished(path); err != nil && !disk.IsGone(err) {
+			p.env.Log.Warn("a directory whose files were changed under other names could not be marked", "path", mtree.QuotePath(path), "error", err)
+		}
+	}
+}
