@@ -2,12 +2,14 @@
 // the other side has nothing: mirror over HTTP, rsync from its daemon on loopback, and
 // tar | tar, for which only the two file systems set the pace.
 //
-//	go run ./bench/firstcopy [-files 100000] [-large BYTES] [-again] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
+//	go run ./bench/firstcopy [-files 100000] [-large BYTES] [-again] [-linked PERCENT] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
 //
 // With -to the copies are on another file system than the tree.
 //
 // With -large the tree is one file of BYTES bytes, and curl copies it too. With -again
-// the copies are made beforehand, and it times the run that finds nothing changed.
+// the copies are made beforehand, and it times the run that finds nothing changed. With
+// -linked so many of a hundred names are hard links, which all tools copy (mirror
+// --hard-links, rsync -H), and the links of each copy are compared with those of the tree.
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tidemark/bench/rig"
@@ -28,12 +31,14 @@ type options struct {
 	rounds int
 	large  int64
 	again  bool
+	linked int
 }
 
 func main() {
 	var o options
 	flag.Int64Var(&o.large, "large", 0, "instead one file of so many bytes")
 	flag.BoolVar(&o.again, "again", false, "time the run after the first copy")
+	flag.IntVar(&o.linked, "linked", 0, "how many of a hundred names are hard links")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each tool runs")
 	o.Main("firstcopy", 100_000, func() error { return run(&o) })
 }
@@ -88,6 +93,13 @@ func makeSource(source string, o *options) error {
 	if err := os.MkdirAll(source, 0o755); err != nil {
 		return err
 	}
+	if o.linked > 0 {
+		paths, err := rig.Files(source, o.Files, 4096)
+		if err == nil {
+			err = rig.Link(source, paths, o.linked)
+		}
+		return err
+	}
 	if o.large == 0 {
 		return rig.Source(source, o.Files)
 	}
@@ -134,14 +146,18 @@ func startServers(work, source string) (stop func(), err error) {
 
 func allTools(copies, source string, o *options) []rig.Tool {
 	url := "http://" + serveAddress + "/"
+	mirror, archive := []string{"bin/mirror", "--once"}, "-a"
+	if o.linked > 0 {
+		mirror, archive = append(mirror, "--hard-links"), "-aH"
+	}
 	copyBy := func(name string, command func(to string) []string) rig.Tool {
 		to := filepath.Join(copies, "copy-"+name)
-		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(source, to, command(to), o.again) }}
+		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(source, to, command(to), o) }}
 	}
 	tools := []rig.Tool{
-		copyBy("tidemark", func(to string) []string { return []string{"bin/mirror", "--once", url, to} }),
+		copyBy("tidemark", func(to string) []string { return append(slices.Clip(mirror), url, to) }),
 		copyBy("rsync", func(to string) []string {
-			return []string{"rsync", "-a", "rsync://127.0.0.1:" + rsyncPort + "/tree/", to + "/"}
+			return []string{"rsync", archive, "rsync://127.0.0.1:" + rsyncPort + "/tree/", to + "/"}
 		}),
 		copyBy("tar", func(to string) []string {
 			return []string{"sh", "-c", fmt.Sprintf("tar -C %s --exclude ./.tidemark -cf - . | tar -C %s -xf -", source, to)}
@@ -155,14 +171,18 @@ func allTools(copies, source string, o *options) []rig.Tool {
 
 // copyOnce runs a command into a new directory, or again into its own, checks that
 // everything arrived, and removes the copy unless it is needed again.
-func copyOnce(source, to string, command []string, again bool) (cost rig.Cost, err error) {
-	if err := os.Mkdir(to, 0o755); err != nil && !again {
+func copyOnce(source, to string, command []string, o *options) (cost rig.Cost, err error) {
+	if err := os.Mkdir(to, 0o755); err != nil && !o.again {
 		return cost, err
 	}
 	if cost, err = rig.Command(command...); err != nil {
 		return cost, err
 	}
-	if err := rig.SameSize(source, to); err != nil || again {
+	err = rig.SameSize(source, to)
+	if err == nil && o.linked > 0 {
+		err = rig.SameLinks(source, to)
+	}
+	if err != nil || o.again {
 		return cost, err
 	}
 	err = os.RemoveAll(to)
