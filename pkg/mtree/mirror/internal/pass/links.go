@@ -16,27 +16,45 @@ import (
 // leading has the names that follow, by the Same of those that are being fetched.
 type leading map[uint64][]nodeFiles
 
-// follows reports whether a file to fetch is to be linked instead, and sees to that. If it is not, and
-// has other names, it leads.
+// follows reports whether a file to fetch is to be linked instead. If it is not, and has other names, it
+// leads.
 func (p *pass) follows(n *node, c *mtree.Change) bool {
 	if !p.env.MayLink(&n.Target, c) {
 		return false
 	}
-	same := c.Want.Same
-	waiting, isLed := p.leading[same]
-	one := nodeFiles{n: n, changes: []mtree.Change{*c}}
-	switch {
-	case isLed:
-		one.changes = detached(one.changes)
-		n.open++
-		p.leading[same] = append(waiting, one)
-	case p.env.KnowsName(c.Want):
-		p.queue.addLinks(one)
-	default:
-		p.lead(same)
-		return false
+	if _, isLed := p.leading[c.Want.Same]; isLed || p.env.KnowsName(c.Want) {
+		return true
 	}
-	return true
+	p.lead(c.Want.Same)
+	return false
+}
+
+// addFollowers links files, or lets them wait for the ones that lead. If the one that led did not arrive
+// as it was listed, one of them leads.
+func (p *pass) addFollowers(n *node, changes []mtree.Change) {
+	for i := range changes {
+		c := changes[i : i+1 : i+1]
+		waiting, isLed := p.leading[c[0].Want.Same]
+		switch {
+		case isLed:
+			n.open++
+			p.leading[c[0].Want.Same] = append(waiting, nodeFiles{n: n, changes: detached(c)})
+		case p.env.KnowsName(c[0].Want):
+			p.queue.addLinks(nodeFiles{n: n, changes: c})
+		default:
+			p.lead(c[0].Want.Same)
+			p.queue.addFiles(n, c, 0)
+		}
+	}
+}
+
+// addFollowing adds the files of a directory that was filled in the staging directory and has its name now.
+func (p *pass) addFollowing(n *node) {
+	if some := n.following; some != nil {
+		n.following = nil
+		p.addFollowers(n, some)
+		p.done(n)
+	}
 }
 
 func (p *pass) lead(same uint64) {
@@ -59,17 +77,8 @@ func (p *pass) arrived(changes []mtree.Change) {
 		}
 		delete(p.leading, same)
 		for _, f := range followers {
-			p.addFollower(f.n, f.changes)
+			p.addFollowers(f.n, f.changes)
 			p.done(f.n)
-		}
-	}
-}
-
-// addFollower adds a file that waited. If the one that led did not arrive as it was listed, it leads.
-func (p *pass) addFollower(n *node, changes []mtree.Change) {
-	for i := range changes {
-		if !p.follows(n, &changes[i]) {
-			p.queue.addFiles(n, changes[i:i+1])
 		}
 	}
 }
@@ -121,7 +130,7 @@ func (p *pass) fetchUnlinked(n *node, changes []mtree.Change) {
 			continue
 		}
 		p.lead(same)
-		p.queue.addFiles(n, c)
+		p.queue.addFiles(n, c, 0)
 	}
 }
 
@@ -133,6 +142,14 @@ func (p *pass) abandonFollowers() {
 			f.n.blocked, f.n.uncompared = true, true
 			p.done(f.n)
 		}
+	}
+}
+
+// abandonFollowing ends what waits for the other files of its directory.
+func (p *pass) abandonFollowing(n *node) {
+	if n.following != nil {
+		n.following = nil
+		p.done(n)
 	}
 }
 

@@ -199,8 +199,9 @@ func (q *queue) take(running, largeRunning, jobs int) (task, bool) {
 }
 
 // addFiles adds files to fetch: small ones to batches, at most a full batch at a time,
-// and each large one as a task of its own.
-func (q *queue) addFiles(n *node, changes []mtree.Change) {
+// and each large one as a task of its own. following more files of n get there by links, afterwards. It
+// reports whether the directory is filled in the staging directory.
+func (q *queue) addFiles(n *node, changes []mtree.Change, following int) (isStaged bool) {
 	changes = slices.DeleteFunc(changes, func(c mtree.Change) bool {
 		if c.Want.Size > batchBytes {
 			q.addLarge(n, c)
@@ -216,8 +217,10 @@ func (q *queue) addFiles(n *node, changes []mtree.Change) {
 		bytes += changes[i].Want.Size
 	}
 	if from < len(changes) {
-		q.addFetch(nodeFiles{n: n, changes: changes[from:], staged: from == 0 && n.isStaged(len(changes))})
+		isStaged = from == 0 && n.isStaged(len(changes), following)
+		q.addFetch(nodeFiles{n: n, changes: changes[from:], staged: isStaged})
 	}
+	return isStaged
 }
 
 // addLast adds files that are fetched after everything else. n waits for them.

@@ -88,7 +88,7 @@ func (p *pass) stepOf(t task) step {
 			return func() {
 				p.recordFetch(n, r)
 				p.arrived(without(changes, rest))
-				p.queue.addFiles(n, rest)
+				p.queue.addFiles(n, rest, 0)
 			}
 		}
 	}
@@ -115,6 +115,7 @@ func (p *pass) stepOf(t task) step {
 			for i := range results {
 				p.recordFetch(t.files[i].n, &results[i])
 				p.arrived(t.files[i].changes)
+				p.addFollowing(t.files[i].n)
 			}
 		}
 	}
@@ -146,6 +147,7 @@ func (p *pass) abandon() {
 		for i := range t.files {
 			n := t.files[i].n
 			n.blocked, n.uncompared = true, true
+			p.abandonFollowing(n)
 			p.dropDeletions(n) // guard: TestWhatReplacesNothingIsDropped
 			p.done(n)
 		}
