@@ -179,12 +179,13 @@ func TestAllowedImports(t *testing.T) {
 		// pass, and package mirror all of them.
 		plan:                         {core},
 		mirror + "/internal/rights":  {core},
-		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, journal, lister, machine, records, state, sys},
+		mirror + "/internal/links":   {core, state, sys},
+		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, journal, lister, machine, records, state, sys, mirror + "/internal/links"},
 		mirror + "/internal/gate":    {core, state, sys, mirror + "/internal/replica"},
 		mirror + "/internal/overlap": {core, core + "/exit", disk, lister, machine, state, mirror + "/internal/replica", source},
 		mirror + "/internal/lineage": {core, core + "/exit", core + "/wire", state, mirror + "/internal/rights", mirror + "/internal/replica", source, mirror + "/internal/overlap"},
 		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records, sys,
-			plan, mirror + "/internal/rights", mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
+			plan, mirror + "/internal/links", mirror + "/internal/rights", mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
 		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, journal, records,
 			plan, mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
 

@@ -166,7 +166,8 @@ func (x *Index) placeOf(path string) int64 {
 }
 
 // Note notes a name of a file, as it is in the copy now. If the file of the copy is another one than
-// before, or the name was one of another file, the other names are behind.
+// before, or the name was one of another file, the other names are behind. If another version is known
+// that has a later ctime at the source, that stays, and the name is behind.
 func (x *Index) Note(f File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -183,16 +184,30 @@ func (x *Index) note(f *File) {
 	}
 	was, had := x.named(f.Path)
 	is, known := x.find(f.Same)
+	if known && is.Node == f.Node {
+		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept) // another name was noted meanwhile
+	}
 	if had && known && was.Same == f.Same && is.sameBut(f) {
 		return
 	}
 	if had && was.Same != f.Same {
 		x.leave(was.Same)
 	}
+	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
+	if known && is.Node != f.Node && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
+		at := x.file.add(f, before)
+		x.index(f, at)
+		if place := x.file.add(&is, at); is.Path != f.Path {
+			x.index(&is, place)
+		} else {
+			x.files.put(x.hashFile(is.Same), place, x.isFile(is.Same))
+		}
+		x.addBehind(behind{f.Same, f.Node})
+		return
+	}
 	if known && is.Node != f.Node {
 		x.addBehind(behind{f.Same, is.Node}) // guard: TestNamesThatAreBehind
 	}
-	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
 	x.index(f, x.file.add(f, before))
 }
 

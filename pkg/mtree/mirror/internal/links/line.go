@@ -73,6 +73,6 @@ func parseLine(line string) (f File, before int64, ok bool) {
 	f.Kept, errs[5] = mtree.ParseStamp(words[5])
 	before, errs[6] = strconv.ParseInt(words[6], 16, 64)
 	f.Path, errs[7] = mtree.UnescapeName(words[7])
-	ok = errs == [8]error{} && mtree.CheckPath(f.Path) == nil && f.Path != "" // guard: FuzzLine
+	ok = errs == [8]error{} && mtree.CheckPath(f.Path) == nil && f.Path != "" // guard: TestLines
 	return f, before, ok
 }

@@ -60,7 +60,7 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	p.abandonDeletions()
 	if !p.env.DryRun {
-		behind := p.findBehind()
+		behind := p.findBehind(root.changed)
 		root.blocked = root.blocked || len(behind) > 0 // guard: TestTheOtherNameFollows
 		if commitErr := p.lastCommit(ctx); err == nil {
 			err = commitErr

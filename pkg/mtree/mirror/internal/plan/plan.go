@@ -194,11 +194,11 @@ func (p *planner) addFile(c mtree.Change) {
 		p.Fetch = append(p.Fetch, c)
 	case p.isSuspicious(c.Want): // guard: TestMake
 		p.Check = append(p.Check, c)
-	case p.HardLinks && c.Want.Has&mtree.HasSame != 0: // guard: TestMakeLinked
+	case p.HardLinks && c.Want.Has&mtree.HasSame != 0: // guard: TestMake
 		p.Linked = append(p.Linked, c)
 	case p.modeDiffers(c):
 		p.SetModes = append(p.SetModes, c)
-	case p.HardLinks && c.Have.Has&mtree.HasSame != 0: // guard: TestMakeLinked
+	case p.HardLinks && c.Have.Has&mtree.HasSame != 0: // guard: TestMake
 		p.Linked = append(p.Linked, c)
 	}
 }

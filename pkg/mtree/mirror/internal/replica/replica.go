@@ -178,6 +178,9 @@ func (r *Replica) SetTree(next state.Tree) error {
 	if err := r.marker.WriteTree(next); err != nil {
 		return err
 	}
+	if r.Links != nil && (next.ID != r.tree.ID || next.Epoch != r.tree.Epoch) { // guard: TestLinksAfterAnotherEpoch
+		r.Links.Forget() // by another clock, no version is later than one of before
+	}
 	r.tree = next
 	r.announcer.forget()
 	return nil
