@@ -70,7 +70,7 @@ func newIn(was, is *state.Tree) string {
 	case was.Epoch != is.Epoch:
 		return "the source is in another epoch: it cannot prove what changed"
 	case !slices.Equal(was.Filters, is.Filters):
-		return "other filters, --no-delete, --no-links, --owner, --chmod or --chown"
+		return "other filters, --no-delete, --no-links, --owner, --hard-links, --chmod or --chown"
 	case was.Fingerprint != is.Fingerprint:
 		return "the source's serve has other options or rights, or so has a source further up"
 	}

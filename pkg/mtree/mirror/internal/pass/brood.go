@@ -14,10 +14,9 @@ import (
 // may have a million others in it.
 type brood struct {
 	up     *node
-	doubts replica.Doubts  // what is not trusted of them
-	open   *unfinished     // as in Memory
-	behind map[string]bool // as in Memory
-	left   []child         // the next one at the end
+	doubts replica.Doubts // what is not trusted of them
+	open   *unfinished    // as in Memory
+	left   []child        // the next one at the end
 }
 
 // child is what the listing above says of a directory.
@@ -32,8 +31,8 @@ type child struct {
 
 // newBrood returns the directories below up; set are the entries whose mode or owner its visit set.
 // It shares no memory with the listing.
-func newBrood(up *node, below, set []mtree.Change, doubts replica.Doubts, memory *Memory) *brood {
-	b := &brood{up: up, doubts: doubts, open: &memory.unfinished, behind: memory.behind, left: make([]child, 0, len(below))}
+func newBrood(up *node, below, set []mtree.Change, doubts replica.Doubts, open *unfinished) *brood {
+	b := &brood{up: up, doubts: doubts, open: open, left: make([]child, 0, len(below))}
 	for _, c := range slices.Backward(below) {
 		e := c.Want
 		_, isSet := slices.BinarySearchFunc(set, e.Name, func(c mtree.Change, name string) int { return strings.Compare(c.Want.Name, name) })
@@ -50,7 +49,7 @@ func (b *brood) next() *node {
 	b.left = b.left[:last]
 	path := mtree.JoinPath(b.up.Path, c.name)
 	return &node{
-		Target: work.Target{Path: path, Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Past: b.up.Past, Nested: b.up.Nested, Open: b.open.has(path), Anew: b.behind[path]},
+		Target: work.Target{Path: path, Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Past: b.up.Past, Nested: b.up.Nested, Open: b.open.has(path)},
 		parent: b.up, mode: c.mode, hasMode: c.hasMode, set: c.set,
 	}
 }

@@ -31,6 +31,7 @@ var ErrFlush = errors.New("the flush failed: what was written since the last one
 // touch records that something changed in the directory at path, and which files were
 // written.
 func (p *pass) touch(path string, names ...string) {
+	p.changedAny = true
 	p.touched = append(p.touched, touch{path, names}) // guard: TestAFailedFlushStampsNothing
 	p.written += len(names)
 }
@@ -91,13 +92,11 @@ func (p *pass) commit(ctx context.Context) error {
 		}
 		return err
 	}
-	if index := p.env.Replica.Links; index != nil {
-		index.Commit() // guard: TestLinksAcrossPasses
-	}
+	p.commitLinks()
 	p.announce(ready) // guard: TestTheJournalOfACopy
 	for _, n := range ready {
 		// guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
-		if n.blocked || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
+		if n.blocked || p.behind[n.Path] || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
 			p.markIncomplete(n)
 			continue
 		}

@@ -160,20 +160,41 @@ func without(changes, rest []mtree.Change) []mtree.Change {
 	})
 }
 
-// findBehind returns the directories with names that show what their files were before they were changed
-// under other names. No stamp tells of that: the source heard it under those only. If nothing was changed
-// in this pass there are none.
-func (p *pass) findBehind(changed bool) map[string]bool {
+// commitLinks writes which names are links, and marks the directories with names that show what their files
+// were before they were changed under other names. The source heard it under those only, so no stamp
+// tells of it. It comes before the stamp of what was changed: if the pass is killed after that, the next one
+// looks there all the same. If nothing was changed, no directory is marked: a source that says something
+// else each time would have mirror look for ever.
+func (p *pass) commitLinks() {
 	index := p.env.Replica.Links
 	if index == nil {
-		return nil
+		return
 	}
+	index.Commit() // guard: TestLinksAcrossPasses
 	behind := index.Behind(p.isStill)
-	if !changed { // guard: TestASameThatLies
-		return nil // a source that says something else each time would have it look for ever
+	if !p.changedAny { // guard: TestASameThatLies
+		return
 	}
-	p.result.Behind = len(behind) > 0
-	return behind
+	for _, path := range slices.Sorted(maps.Keys(behind)) {
+		err := p.env.Replica.MarkUnfinished(path)
+		if disk.IsGone(err) {
+			continue
+		}
+		if err != nil {
+			p.env.Log.Warn("a directory whose files were changed under other names could not be marked", "path", mtree.QuotePath(path), "error", err)
+		}
+		p.markBehind(path)
+	}
+}
+
+// markBehind keeps a directory, and all above it, from being completed in this pass.
+func (p *pass) markBehind(path string) {
+	if p.behind == nil {
+		p.behind = map[string]bool{}
+	}
+	for p.result.Behind = true; !p.behind[path]; path = mtree.ParentPath(path) {
+		p.behind[path] = true // guard: TestTheOtherNameFollows
+	}
 }
 
 // isStill reports whether the copy has, at path, the file with this inode number.
@@ -185,14 +206,4 @@ func (p *pass) isStill(path string, node uint64) bool {
 	defer dir.Close()
 	info, err := dir.Stat(mtree.BaseName(path))
 	return err == nil && info.Kind == mtree.File && info.Node.Ino == node
-}
-
-// leaveBehind marks these directories, so that the next pass lists them anew.
-func (p *pass) leaveBehind(behind map[string]bool) {
-	p.options.Memory.behind = behind
-	for _, path := range slices.Sorted(maps.Keys(behind)) {
-		if err := p.env.Replica.MarkUnfinished(path); err != nil && !disk.IsGone(err) {
-			p.env.Log.Warn("a directory whose files were changed under other names could not be marked", "path", mtree.QuotePath(path), "error", err)
-		}
-	}
 }

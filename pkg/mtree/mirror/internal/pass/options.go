@@ -12,9 +12,10 @@ import (
 
 // Options says how a pass runs.
 type Options struct {
-	Full    bool   // everything is compared, even if records say that it is complete
-	Sums    bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
-	HoldAll string // why nothing may be deleted; "": it may
+	Full      bool   // everything is compared, even if records say that it is complete
+	Sums      bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
+	HardLinks bool   // names of one file become one. Only a dry run needs it: else the replica says so
+	HoldAll   string // why nothing may be deleted; "": it may
 
 	Jobs        int        // steps under way at once; above 0
 	CommitFiles int        // the pass commits after this many files and complete directories; above 0
@@ -40,8 +41,6 @@ type Memory struct {
 	flushed  bool // everything that earlier mirrors wrote is on disk
 
 	unfinished unfinished // what passes left incomplete
-
-	behind map[string]bool // directories, one of whose names may show what was changed under another name
 }
 
 // Counters counts what passes do, while they do it. No pointer may be nil.

@@ -65,7 +65,7 @@ func TestDirectoriesThatWaitTakeLittle(t *testing.T) {
 	runtime.GC()
 	var was, is runtime.MemStats
 	runtime.ReadMemStats(&was)
-	q.addBrood(newBrood(up, below, nil, 0, &Memory{}))
+	q.addBrood(newBrood(up, below, nil, 0, &unfinished{}))
 	runtime.GC()
 	runtime.ReadMemStats(&is)
 	require.Less(t, int64(is.HeapAlloc)-int64(was.HeapAlloc), int64(count*100))
@@ -87,7 +87,7 @@ func TestDirectoriesThatWaitAreAbandoned(t *testing.T) {
 	for doubts, nodes := range map[replica.Doubts]int{0: 1, replica.DoubtBelow: 3} {
 		p := pass{env: &work.Env{Root: &source.Root{}}, options: &Options{Jobs: 1}}
 		root := &node{visited: true, open: 1}
-		p.queue.addBrood(newBrood(root, below, nil, doubts, &Memory{}))
+		p.queue.addBrood(newBrood(root, below, nil, doubts, &unfinished{}))
 		p.abandon()
 		require.True(t, root.blocked)
 		require.Equal(t, 1, root.open, "it waits for another step")

@@ -106,7 +106,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 // first, then the directories in the order in which a source sends their listings in
 // advance.
 func (p *pass) addFound(n *node, v *work.VisitResult) {
-	p.queue.addBrood(newBrood(n, v.Below, v.Plan.SetModes, v.DoubtsBelow, p.options.Memory))
+	p.queue.addBrood(newBrood(n, v.Below, v.Plan.SetModes, v.DoubtsBelow, &p.options.Memory.unfinished))
 	if p.env.DryRun {
 		return
 	}

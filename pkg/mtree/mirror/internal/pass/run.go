@@ -60,13 +60,10 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	p.abandonDeletions()
 	if !p.env.DryRun {
-		behind := p.findBehind(root.changed)
-		root.blocked = root.blocked || len(behind) > 0 // guard: TestTheOtherNameFollows
 		if commitErr := p.lastCommit(ctx); err == nil {
 			err = commitErr
 		}
 		p.leaveIncomplete(ctx)
-		p.leaveBehind(behind)
 		// What was announced and could not be stamped counts no more: the next pass may announce nothing.
 		p.env.Replica.Announce(p.floor, nil) // guard: TestAWalkAfterAStampThatFailed
 	}

@@ -189,7 +189,7 @@ func TestWhatADirectoryIsListedWith(t *testing.T) {
 		{Want: &mtree.Entry{Name: "b", Kind: mtree.Dir}},
 	}
 	up := &node{Target: work.Target{Path: "up", Nested: true}}
-	b := newBrood(up, below, nil, 3, &Memory{})
+	b := newBrood(up, below, nil, 3, &unfinished{})
 	first, second := b.next(), b.next()
 	require.Equal(t, &node{Target: work.Target{Path: "up/a", Listed: later, Doubts: 3, Fresh: true, Nested: true}, parent: up, mode: 0o700, hasMode: true}, first)
 	require.Equal(t, &node{Target: work.Target{Path: "up/b", Doubts: 3, Nested: true}, parent: up}, second)

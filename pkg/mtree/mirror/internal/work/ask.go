@@ -14,8 +14,8 @@ import (
 // showed something else, and the options may be the old ones again before the root is asked.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	least := t.Listed
-	if t.Path == "" || t.Anew {
-		least = source.Fresh // nothing lists the root; guard (without t.Anew): TestTheOtherNameIsListedAnew
+	if t.Path == "" {
+		least = source.Fresh // nothing lists the root
 	}
 	l, err := env.Source.List(ctx, t.Path, least)
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass

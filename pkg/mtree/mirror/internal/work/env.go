@@ -65,7 +65,6 @@ type Target struct {
 	Fresh    bool           // it was made in this pass
 	Past     bool           // the listing of a directory above is of the past: source.Dir.Past
 	Open     bool           // an earlier pass left it or something below it incomplete, and none has completed it since
-	Anew     bool           // its listing comes out of no cache: what one of its names shows was changed under another name
 	Nested   bool           // in the copy, it or a directory above it is the root of another tree or copy
 	Record   records.Record // what it will be completed with; known after its visit
 	Unlisted bool           // it has entries to delete that a serve with the present options may never have listed

@@ -35,6 +35,12 @@ func (env *Env) KnowsName(e *mtree.Entry) bool {
 	return ok && f.Looks(e)
 }
 
+// mayBeBehind reports whether what one of the directory's names shows may have been changed under another
+// name: no stamp tells of that, so who keeps listings may have this one from before.
+func (env *Env) mayBeBehind(v *VisitResult) bool {
+	return env.Replica.Links != nil && v.Had && v.Before.IsUnfinished()
+}
+
 // noteName notes a name that was fetched or made. isListed says that it has the bytes of the file that was listed.
 func (env *Env) noteName(dir *disk.Dir, t *Target, e *mtree.Entry, isListed bool) {
 	index := env.Replica.Links
