@@ -75,6 +75,7 @@ func (env *Env) isLinked(t *Target, nested bool, c mtree.Change) bool {
 		}
 		return !is || f.Node != c.Have.Same // guard: TestALinkThatIsTakenApart
 	}
+	defer index.Lock(c.Want.Same)() // or two names that nobody knew would both be taken for the one to link to
 	f, known := index.Find(c.Want.Same)
 	switch {
 	case c.What&(mtree.Mode|mtree.Owner) != 0 && env.modeDiffers(c):
