@@ -193,7 +193,7 @@ func (p *pass) markBehind(path string) {
 		p.behind = map[string]bool{}
 	}
 	for p.result.Behind = true; !p.behind[path]; path = mtree.ParentPath(path) {
-		p.behind[path] = true // guard: TestTheOtherNameFollows
+		p.behind[path] = true
 	}
 }
 
