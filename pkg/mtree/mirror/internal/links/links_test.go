@@ -140,6 +140,8 @@ func TestAnIndexOfAnotherRoot(t *testing.T) {
 	r := newRig(t)
 	r.Note(file("a", 1, 10))
 	r.Commit()
+	r.open("root")
+	r.requireFile(1, file("a", 1, 10))
 	r.open("another root")
 	r.requireNone(1)
 	r.open("root")
