@@ -13,9 +13,6 @@ import (
 // Of the names of one file the first that is found leads: it is fetched. The others follow: they wait
 // until it has arrived, and are linked to it.
 
-// leading has the names that follow, by the Same of those that are being fetched.
-type leading map[uint64][]nodeFiles
-
 // follows reports whether a file to fetch is to be linked instead. If it is not, and has other names, it
 // leads.
 func (p *pass) follows(n *node, c *mtree.Change) bool {

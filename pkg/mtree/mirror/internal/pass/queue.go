@@ -67,6 +67,9 @@ type nodeFiles struct {
 	last    bool // they are of --last: what they speak of may have come after the rest was listed
 }
 
+// leading has the names of files that wait until another name was fetched, by the Same of those.
+type leading map[uint64][]nodeFiles
+
 // group returns the files as a step gets them.
 func (f *nodeFiles) group() work.FileGroup {
 	completes := !f.n.blocked && !f.last // guard (!f.n.blocked && !f.last -> true): TestWhatElseIsNotConfirmed
