@@ -122,11 +122,19 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 	if why == nil {
 		return true, nil
 	}
-	if env.modeDiffers(c) || is && was.Same != c.Want.Same && was.Node == c.Have.Same {
-		if err := env.separate(ctx, dir, c); err != nil {
-			return false, err
+	switch apart := is && was.Same != c.Want.Same && was.Node == c.Have.Same; {
+	case apart:
+		err = env.separate(ctx, dir, c)
+		changed = err == nil
+		if disk.IsDenied(err) {
+			err = nil
 		}
-		changed = true
+	case env.modeDiffers(c):
+		err = env.setMode(ctx, dir, c)
+		changed = err == nil
+	}
+	if err != nil {
+		return false, err
 	}
 	// guard (without known): TestASameThatLies
 	if now, known := index.Find(c.Want.Same); known && !changed && c.Want.CTime.Before(now.CTime) {
