@@ -17,7 +17,6 @@
 //	run.go                       Run: the order of a pass
 //	delete.go                    deletions, when everything was fetched
 //	takeover.go                  files that may be in the copy under another name
-//	links.go                     names that are one file
 //	steps.go                     handing out tasks, recording results
 //	recordfetch.go               what follows from a fetch, and from sums
 //	recordvisit.go               what follows from a visit
@@ -26,6 +25,7 @@
 //	announce.go                  which names changed, written down before the stamps
 //	guard.go                     which deletions are held
 //	held.go                      what is held, from pass to pass
+//	links.go                     names that are one file
 //	settle.go                    nodes that are done, paths that failed
 //	progress.go                  reports of progress
 //	dryrun.go                    lines instead of changes

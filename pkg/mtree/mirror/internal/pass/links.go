@@ -1,13 +1,11 @@
 package pass
 
 import (
-	"context"
 	"maps"
 	"slices"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // Of the names of one file the first that is found leads: it is fetched. The others follow: they wait
@@ -76,27 +74,6 @@ func (p *pass) arrived(changes []mtree.Change) {
 		for _, f := range followers {
 			p.addFollowers(f.n, f.changes)
 			p.done(f.n)
-		}
-	}
-}
-
-// linkStep returns the step that links files. What cannot be linked is fetched.
-func (p *pass) linkStep(t task) step {
-	env, groups := p.env, byNode(t.files)
-	targets := make([]work.Target, len(groups))
-	for i := range groups {
-		targets[i] = groups[i].n.Target
-	}
-	return func(ctx context.Context) func() {
-		results, rest := make([]*work.FetchResult, len(groups)), make([][]mtree.Change, len(groups))
-		for i := range groups {
-			results[i], rest[i] = env.Link(ctx, targets[i], groups[i].changes)
-		}
-		return func() {
-			for i := range groups {
-				p.recordFetch(groups[i].n, results[i])
-				p.fetchUnlinked(groups[i].n, rest[i])
-			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -116,6 +117,27 @@ func (p *pass) stepOf(t task) step {
 				p.recordFetch(t.files[i].n, &results[i])
 				p.arrived(t.files[i].changes)
 				p.addFollowing(t.files[i].n)
+			}
+		}
+	}
+}
+
+// linkStep returns the step that links files. What cannot be linked is fetched.
+func (p *pass) linkStep(t task) step {
+	env, groups := p.env, byNode(t.files)
+	targets := make([]work.Target, len(groups))
+	for i := range groups {
+		targets[i] = groups[i].n.Target
+	}
+	return func(ctx context.Context) func() {
+		results, rest := make([]*work.FetchResult, len(groups)), make([][]mtree.Change, len(groups))
+		for i := range groups {
+			results[i], rest[i] = env.Link(ctx, targets[i], groups[i].changes)
+		}
+		return func() {
+			for i := range groups {
+				p.recordFetch(groups[i].n, results[i])
+				p.fetchUnlinked(groups[i].n, rest[i])
 			}
 		}
 	}
