@@ -2,14 +2,16 @@
 // the other side has nothing: mirror over HTTP, rsync from its daemon on loopback, and
 // tar | tar, for which only the two file systems set the pace.
 //
-//	go run ./bench/firstcopy [-files 100000] [-large BYTES [-data BYTES]] [-again] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
+//	go run ./bench/firstcopy [-files 100000] [-large BYTES [-data BYTES]] [-again] [-linked PERCENT] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
 //
 // With -to the copies are on another file system than the tree.
 //
 // With -large the tree is one file of BYTES bytes, and curl copies it too. With -data it is a
 // sparse file with so many bytes of data, in pieces of 1 MiB: mirror --sparse and rsync -S copy it,
 // each also from the directory, and the copies must be as sparse. With -again
-// the copies are made beforehand, and it times the run that finds nothing changed.
+// the copies are made beforehand, and it times the run that finds nothing changed. With
+// -linked so many of a hundred names are hard links, which all tools copy (mirror
+// --hard-links, rsync -H), and the links of each copy are compared with those of the tree.
 package main
 
 import (
@@ -20,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,6 +35,7 @@ type options struct {
 	large  int64
 	data   int64
 	again  bool
+	linked int
 }
 
 func main() {
@@ -39,6 +43,7 @@ func main() {
 	flag.Int64Var(&o.large, "large", 0, "instead one file of so many bytes")
 	flag.Int64Var(&o.data, "data", -1, "of these bytes so many are no hole; below 0: all")
 	flag.BoolVar(&o.again, "again", false, "time the run after the first copy")
+	flag.IntVar(&o.linked, "linked", 0, "how many of a hundred names are hard links")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each tool runs")
 	o.Main("firstcopy", 100_000, func() error { return run(&o) })
 }
@@ -91,6 +96,13 @@ func run(o *options) error {
 
 func makeSource(source string, o *options) error {
 	if err := os.MkdirAll(source, 0o755); err != nil {
+		return err
+	}
+	if o.linked > 0 {
+		paths, err := rig.Files(source, o.Files, 4096)
+		if err == nil {
+			err = rig.Link(source, paths, o.linked)
+		}
 		return err
 	}
 	if o.large == 0 {
@@ -154,6 +166,10 @@ func startServers(work, source string) (stop func(), err error) {
 
 func allTools(copies, source string, o *options) []rig.Tool {
 	url := "http://" + serveAddress + "/"
+	mirror, archive := []string{"bin/mirror", "--once"}, "-a"
+	if o.linked > 0 {
+		mirror, archive = append(mirror, "--hard-links"), "-aH"
+	}
 	copyBy := func(name string, command func(to string) []string) rig.Tool {
 		to := filepath.Join(copies, "copy-"+name)
 		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(source, to, command(to), o) }}
@@ -170,9 +186,9 @@ func allTools(copies, source string, o *options) []rig.Tool {
 		}
 	}
 	tools := []rig.Tool{
-		copyBy("tidemark", func(to string) []string { return []string{"bin/mirror", "--once", url, to} }),
+		copyBy("tidemark", func(to string) []string { return append(slices.Clip(mirror), url, to) }),
 		copyBy("rsync", func(to string) []string {
-			return []string{"rsync", "-a", "rsync://127.0.0.1:" + rsyncPort + "/tree/", to + "/"}
+			return []string{"rsync", archive, "rsync://127.0.0.1:" + rsyncPort + "/tree/", to + "/"}
 		}),
 		copyBy("tar", func(to string) []string {
 			return []string{"sh", "-c", fmt.Sprintf("tar -C %s --exclude ./.tidemark -cf - . | tar -C %s -xf -", source, to)}
@@ -193,7 +209,11 @@ func copyOnce(source, to string, command []string, o *options) (cost rig.Cost, e
 	if cost, err = rig.Command(command...); err != nil {
 		return cost, err
 	}
-	if err := rig.SameSize(source, to); err != nil {
+	err = rig.SameSize(source, to)
+	if err == nil && o.linked > 0 {
+		err = rig.SameLinks(source, to)
+	}
+	if err != nil || o.again {
 		return cost, err
 	}
 	if o.data >= 0 {

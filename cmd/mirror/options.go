@@ -50,6 +50,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(cli.DurationVar(&o.FullInterval, 7*24*time.Hour), "full-interval", "TIME between full walks as a safety net; 0 for never")
 	f.BoolVar(&o.NoLinks, "no-links", false, "leave out symlinks")
 	f.BoolVar(&o.Owner, "owner", false, "set owners where they are published (as root)")
+	f.BoolVar(&o.HardLinks, "hard-links", false, "make one file of names that are one file in SOURCE")
 	f.Var(&cli.Strings{List: &o.Chmod, Name: "RULES"}, "chmod", "change modes on their way, as rsync: D755,F644,go-w (repeatable)")
 	f.StringVar(&o.Chown, "chown", "", "give everything to `USER:GROUP`, or to one of them (as root)")
 	f.StringVar(&o.client.CA, "ca", "", "trust the CAs in `FILE` instead of the system's")

@@ -31,6 +31,7 @@ const (
 	HasMode  Attrs = 1 << iota // Entry.Mode
 	HasCTime                   // Entry.CTime
 	HasOwner                   // Entry.UID and Entry.GID
+	HasSame                    // Entry.Same, and the file has more than one name
 )
 
 // Entry is one line of a listing: what a directory says about one name in it.
@@ -46,6 +47,11 @@ type Entry struct {
 	Link  string // target of a symlink, raw bytes
 	UID   uint32 // owner at the source, only where the server publishes it
 	GID   uint32
+
+	// Same is equal for all names of one file of a tree (hard links), and tells it from other files
+	// that have more than one name; of a file with HasSame only. lister.Present gives each file its
+	// inode number here.
+	Same uint64
 
 	// NotUnderstood is the key of an attribute that begins with a capital
 	// and that this reader does not know. Such an entry must be reported as

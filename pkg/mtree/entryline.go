@@ -1,6 +1,8 @@
 package mtree
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -32,6 +34,11 @@ func AppendEntry(dst []byte, e *Entry) []byte {
 	if e.Has&HasOwner != 0 {
 		dst = strconv.AppendUint(append(dst, "\towner="...), uint64(e.UID), 10)
 		dst = strconv.AppendUint(append(dst, ':'), uint64(e.GID), 10)
+	}
+	if e.Has&HasSame != 0 {
+		var id [8]byte
+		binary.BigEndian.PutUint64(id[:], e.Same)
+		dst = hex.AppendEncode(append(dst, "\tsame="...), id[:])
 	}
 	if e.Hot {
 		dst = append(dst, "\thot=1"...)
@@ -90,6 +97,9 @@ func parseEntry(line string) (Entry, error) {
 	if e.Kind != Symlink {
 		e.Link = ""
 	}
+	if e.Kind != File {
+		e.Same, e.Has = 0, e.Has&^HasSame
+	}
 	return e, nil
 }
 
@@ -113,6 +123,10 @@ func (e *Entry) setAttr(key, value string) (err error) {
 	case "owner":
 		e.UID, e.GID, err = parseOwner(value)
 		e.Has |= HasOwner
+	case "same":
+		if e.Same, err = parseSame(value); err == nil {
+			e.Has |= HasSame
+		}
 	case "hot":
 		e.Hot = value == "1"
 	default:
@@ -121,6 +135,16 @@ func (e *Entry) setAttr(key, value string) (err error) {
 		}
 	}
 	return err
+}
+
+// parseSame reads 16 hex digits.
+func parseSame(value string) (uint64, error) {
+	var id [8]byte
+	n, err := hex.Decode(id[:], []byte(value[:min(len(value), 2*len(id))]))
+	if err != nil || n != len(id) || len(value) != 2*len(id) {
+		return 0, fmt.Errorf("same %.40q is not 16 hex digits", value)
+	}
+	return binary.BigEndian.Uint64(id[:]), nil
 }
 
 // parseOwner reads UID:GID.

@@ -103,6 +103,19 @@ func TestHostileNamesRefuseTheWholeListing(t *testing.T) {
 	}
 }
 
+// Names of one file have one id, on files only. What is no id spoils the listing.
+func TestSame(t *testing.T) {
+	l, err := mtree.ParseListing([]byte("1.0 ./\t-\n1.0 a\t1\tsame=00000000000000ff\n1.0 d/\t-\tsame=00000000000000ff\n#end 2\n"))
+	require.NoError(t, err)
+	require.Equal(t, mtree.Entry{Name: "a", Kind: mtree.File, Size: 1, MTime: mtree.Unix(1, 0), Has: mtree.HasSame, Same: 255}, l.Entries[0])
+	require.Equal(t, mtree.Entry{Name: "d", Kind: mtree.Dir, MTime: mtree.Unix(1, 0)}, l.Entries[1])
+	require.Equal(t, "1.000000000 a\t1\tsame=00000000000000ff\n", string(mtree.AppendEntry(nil, &l.Entries[0])))
+	for _, bad := range []string{"", "ff", "00000000000000fg", "00000000000000ff0", "0000000%20000ff"} {
+		_, err := mtree.ParseListing([]byte("1.0 ./\t-\n1.0 a\t1\tsame=" + bad + "\n#end 1\n"))
+		require.ErrorIs(t, err, mtree.ErrListing, bad)
+	}
+}
+
 func TestCapitalAttributeMustBeUnderstood(t *testing.T) {
 	l, err := mtree.ParseListing([]byte("1.0 ./\t-\tnew=1\n1.0 a\t1\tnew=1\n1.0 b\t1\tSparse=1\n#end 2\n"))
 	require.NoError(t, err)

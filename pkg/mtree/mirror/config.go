@@ -41,6 +41,7 @@ type Config struct {
 	DryRun      bool     // write what one pass would change, and change nothing
 	NoLinks     bool     // leave out symlinks
 	Owner       bool     // set owners, if the source publishes them
+	HardLinks   bool     // what is one file with several names at the source becomes one file, if the source publishes that
 	Chmod       []string // permission bits in place of the source's: "D755,F644", "u+rwX,go-w"
 	Chown       string   // owners in place of the source's: "USER", "USER:GROUP", ":GROUP"; "": none
 	Sparse      bool     // runs of zeros of 64 KiB and more become holes
@@ -222,7 +223,7 @@ func absolute(source string) string {
 
 // selection returns the options that decide which entries a complete copy has.
 func (c *Config) selection() lineage.Selection {
-	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, Chmod: c.Chmod, Chown: c.Chown, Limits: c.limits()}
+	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, HardLinks: c.HardLinks, Chmod: c.Chmod, Chown: c.Chown, Limits: c.limits()}
 }
 
 // limits returns the options that say which files are fetched.

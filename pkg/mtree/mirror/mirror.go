@@ -114,7 +114,7 @@ func (m *mirror) openReplica(before *replica.Replica) error {
 
 // replicaOptions says which copy is opened, and how.
 func (c *Config) replicaOptions() *replica.Options {
-	return &replica.Options{Path: c.Dest, StateDir: c.StateDir, ReadOnly: c.DryRun, Adopt: c.Adopt, Log: c.Log, Now: c.Now, Meanwhile: c.meanwhile}
+	return &replica.Options{Path: c.Dest, StateDir: c.StateDir, ReadOnly: c.DryRun, Adopt: c.Adopt, HardLinks: c.HardLinks, Log: c.Log, Now: c.Now, Meanwhile: c.meanwhile}
 }
 
 // close closes source and copy.

@@ -61,7 +61,7 @@ func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.R
 func (m *mirror) passOptions(root *source.Root, full bool, holdAll string) *pass.Options {
 	c := &m.config
 	o := &pass.Options{
-		Full: full, Sums: c.Sums, HoldAll: holdAll,
+		Full: full, Sums: c.Sums, HardLinks: c.HardLinks, HoldAll: holdAll,
 		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
 		Listed: func(l *mtree.Listing, elsewhere bool) error { return m.lineage.Listed(root, l, elsewhere) },
 		Now:    c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,

@@ -41,7 +41,8 @@ func (c *Config) recall(repair bool) error {
 		}
 	}
 	c.Owner = c.Owner || was.Owner
-	if len(c.Chmod) == 0 { // guard: TestRightsOfACopyAreRecalled
+	c.HardLinks = c.HardLinks || was.HardLinks // guard: TestHardLinksAreRecalled
+	if len(c.Chmod) == 0 {                     // guard: TestRightsOfACopyAreRecalled
 		c.Chmod = was.Chmod
 	}
 	if c.Chown == "" { // guard: TestRightsOfACopyAreRecalled

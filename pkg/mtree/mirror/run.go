@@ -131,7 +131,7 @@ func (d *daemon) isHookDue() bool { return !d.hookAgain.IsZero() && !time.Now().
 // ended notes a pass over root that started at began and ended with r.
 func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, began time.Time) {
 	sameStamp := d.begun && d.known.stamp == root.Stamp
-	d.begun, d.again, d.tries = true, r.MadeRoom(), 0
+	d.begun, d.again, d.tries = true, r.MadeRoom() || r.Behind, 0
 	if d.known = knownOf(root); r.Complete {
 		d.known.stamp = r.Root // guard: TestAMirrorWaitsForWhatItsCopyLacks
 	}

@@ -35,7 +35,7 @@
 //	lister.go   Lister: what is listed, and the stamp of a directory
 //	names.go    nameTable: all names of a directory in one piece of memory, sorted
 //	entry.go    an entry of a listing from what statx(2) shows
-//	id.go       DirID: the opaque id of a directory
+//	id.go       DirID: the opaque id of a directory, and that of a file with several names
 //
 // # Example
 //

@@ -27,6 +27,16 @@ func EntryOf(name string, info disk.Info) mtree.Entry {
 	return e
 }
 
+// SetNode says in the entry of a file of a copy which inode it has, and whether that has other names.
+func SetNode(e *mtree.Entry, info disk.Info) {
+	if info.Kind != mtree.File {
+		return
+	}
+	if e.Same = info.Node.Ino; info.Links > 1 {
+		e.Has |= mtree.HasSame
+	}
+}
+
 // fill sets e to the entry name of d, with the target of a symlink. After an error e
 // is unchanged.
 func fill(e *mtree.Entry, d *disk.Dir, name string, info disk.Info) error {

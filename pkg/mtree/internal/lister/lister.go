@@ -13,6 +13,7 @@ import (
 // functions are called in the same way.
 type Lister struct {
 	TreeID          string                             // key of the directories' ids; "": they get none
+	SameKey         string                             // key of the ids of files with more than one name, without a TreeID; "": they get none then
 	Hidden          bool                               // list names that begin with a dot
 	Owner           bool                               // list owners
 	Mounts          bool                               // list directories on other file systems

@@ -216,3 +216,47 @@ func TestPresentIsEverything(t *testing.T) {
 	}
 	require.Len(t, have, 5)
 }
+
+// Names of one file have one `same`, others none, and it tells nobody the inode. A copy's own entries have
+// their inodes.
+func TestSameOfLinkedFiles(t *testing.T) {
+	top := t.TempDir()
+	for _, name := range []string{"a", "c", "single"} {
+		disktest.Write(t, top+"/"+name, name)
+	}
+	require.NoError(t, os.Link(top+"/a", top+"/b"))
+	require.NoError(t, os.Link(top+"/c", top+"/d"))
+	require.NoError(t, os.Symlink("a", top+"/l"))
+	require.NoError(t, os.Link(top+"/l", top+"/m"))
+	d := disktest.OpenRoot(t, top)
+	for _, reader := range []lister.Lister{{TreeID: state.NewTreeID()}, {SameKey: "key"}} {
+		l, err := reader.Read(d, "")
+		require.NoError(t, err)
+		same := map[string]uint64{}
+		for _, e := range l.Entries {
+			if e.Has&mtree.HasSame != 0 {
+				same[e.Name] = e.Same
+			}
+		}
+		require.Len(t, same, 4)
+		require.Equal(t, same["a"], same["b"])
+		require.Equal(t, same["c"], same["d"])
+		require.NotEqual(t, same["a"], same["c"])
+		info, err := d.Stat("a")
+		require.NoError(t, err)
+		require.NotEqual(t, info.Node.Ino, same["a"])
+		own, err := lister.Present(d, "", func(string, bool) bool { return false })
+		require.NoError(t, err)
+		require.Equal(t, info.Node.Ino, own[0].Same)
+		require.NotZero(t, own[0].Has&mtree.HasSame)
+		require.Equal(t, "single", own[6].Name)
+		require.NotZero(t, own[6].Same)
+		require.Zero(t, own[6].Has&mtree.HasSame)
+		back, err := mtree.ParseListing(mtree.FormatListing(l))
+		require.NoError(t, err)
+		require.Equal(t, l, back)
+	}
+	l, err := (&lister.Lister{}).Read(d, "")
+	require.NoError(t, err)
+	require.NotContains(t, string(mtree.FormatListing(l)), "same=", "without an id of the tree")
+}

@@ -1,6 +1,7 @@
 package lister
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"runtime"
@@ -99,6 +100,7 @@ func (l *Lister) lookAt(d *disk.Dir, pace *disk.StatPace, path, text string, sel
 	if !l.Owner {
 		e.Has &^= mtree.HasOwner
 	}
+	l.setSame(e, info)
 	if l.Copy && e.Kind == mtree.Dir && isCoarse(info) {
 		if sub, err := d.OpenDir(text); err == nil {
 			e.MTime = l.recorded(sub, mtree.JoinPath(path, text), e.MTime)
@@ -106,6 +108,17 @@ func (l *Lister) lookAt(d *disk.Dir, pace *disk.StatPace, path, text string, sel
 		}
 	}
 	return nil
+}
+
+// setSame says which file with more than one name an entry is a name of.
+func (l *Lister) setSame(e *mtree.Entry, info disk.Info) {
+	key := cmp.Or(l.TreeID, l.SameKey)
+	switch {
+	case l.special:
+		SetNode(e, info)
+	case key != "" && info.Kind == mtree.File && info.Links > 1: // guard (without info.Links): TestSameOfLinkedFiles
+		e.Same, e.Has = fileID(key, info), e.Has|mtree.HasSame
+	}
 }
 
 // dispose says whether the entry text of the directory at path is listed, and if

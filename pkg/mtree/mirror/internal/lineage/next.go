@@ -79,7 +79,7 @@ func newIn(was, is *state.Tree) string {
 	case was.Epoch != is.Epoch:
 		return "the source is in another epoch: it cannot prove what changed"
 	case !slices.Equal(was.Filters, is.Filters):
-		return "other filters, --no-delete, --no-links, --owner, --chmod, --chown, --min-size, --max-size or --max-age"
+		return "other filters, --no-delete, --no-links, --owner, --hard-links, --chmod, --chown, --min-size, --max-size or --max-age"
 	case was.Fingerprint != is.Fingerprint && state.SourceName(was.Upstream) != is.Upstream:
 		return "another one of the SOURCEs, which shows the tree with other options or rights"
 	case was.Fingerprint != is.Fingerprint:

@@ -12,20 +12,22 @@ import (
 // Selection decides which entries a complete copy has. If it changes, a copy that was
 // complete no longer is.
 type Selection struct {
-	Filters  []string // "+ GLOB" and "- GLOB"
-	NoDelete bool     // entries that the source no longer has stay
-	NoLinks  bool     // symlinks are left out
-	Owner    bool     // owners are copied
-	Chmod    []string // --chmod
-	Chown    string   // --chown; "": not given
-	Limits   limits.Limits
+	Filters   []string // "+ GLOB" and "- GLOB"
+	NoDelete  bool     // entries that the source no longer has stay
+	NoLinks   bool     // symlinks are left out
+	Owner     bool     // owners are copied
+	HardLinks bool     // what is one file at the source is one here
+	Chmod     []string // --chmod
+	Chown     string   // --chown; "": not given
+	Limits    limits.Limits
 }
 
 // Options that the tree file lists among the filters.
 const (
-	noDelete = "no-delete"
-	noLinks  = "no-links"
-	owner    = "owner"
+	noDelete  = "no-delete"
+	noLinks   = "no-links"
+	owner     = "owner"
+	hardLinks = "hard-links"
 )
 
 // Rules returns the selection as the tree file lists it.
@@ -40,6 +42,9 @@ func (s Selection) Rules() []string {
 	if s.Owner {
 		rules = append(rules, owner)
 	}
+	if s.HardLinks {
+		rules = append(rules, hardLinks)
+	}
 	return slices.Concat(rules, rights.Lines(s.Chmod, s.Chown), s.Limits.Lines())
 }
 
@@ -53,6 +58,8 @@ func ParseSelection(rules []string) (s Selection) {
 			s.NoLinks = true
 		case owner:
 			s.Owner = true
+		case hardLinks:
+			s.HardLinks = true
 		default:
 			if chmod, chown, ok := rights.ParseLine(rule); !ok && !s.Limits.Add(rule) {
 				s.Filters = append(s.Filters, rule)
@@ -66,7 +73,7 @@ func ParseSelection(rules []string) (s Selection) {
 	return s
 }
 
-// IsLike reports whether both keep the same entries from being deleted: owners, modes and limits do not count.
+// IsLike reports whether both keep the same entries from being deleted: owners, modes, limits and hard links do not count.
 func (s Selection) IsLike(other Selection) bool {
 	return slices.Equal(s.Filters, other.Filters) && s.NoDelete == other.NoDelete && s.NoLinks == other.NoLinks
 }

@@ -8,7 +8,7 @@ import (
 
 func TestSelection(t *testing.T) {
 	for _, s := range []Selection{
-		{}, {Filters: []string{"- *.o", "+ a"}, NoLinks: true}, {NoDelete: true, NoLinks: true, Owner: true},
+		{}, {Filters: []string{"- *.o", "+ a"}, NoLinks: true}, {NoDelete: true, NoLinks: true, Owner: true}, {HardLinks: true},
 		{Chmod: []string{"D755,F644"}}, {Chown: "1:2"}, {Owner: true, Chmod: []string{"go="}, Chown: "web"},
 	} {
 		require.Equal(t, s, ParseSelection(s.Rules()))
@@ -21,6 +21,7 @@ func TestSelectionsThatAreAlike(t *testing.T) {
 	was := Selection{Filters: []string{"+ a b", "- /local/"}, NoDelete: true, NoLinks: true}
 	require.Equal(t, `--include "a b" --exclude "/local/" --no-delete --no-links`, was.Options())
 	require.Equal(t, "--owner", Selection{Owner: true}.Options())
+	require.Equal(t, "--hard-links", Selection{HardLinks: true}.Options())
 	require.Empty(t, Selection{}.Options())
 	for name, c := range map[string]struct {
 		change func(s *Selection)

@@ -31,6 +31,7 @@ var ErrFlush = errors.New("the flush failed: what was written since the last one
 // touch records that something changed in the directory at path, and which files were
 // written.
 func (p *pass) touch(path string, names ...string) {
+	p.changedAny = true
 	p.touched = append(p.touched, touch{path, names}) // guard: TestAFailedFlushStampsNothing
 	p.written += len(names)
 }
@@ -79,6 +80,9 @@ func (p *pass) commit(ctx context.Context) error {
 	}
 	if err := p.flush(p.unflushed(ready)); err != nil {
 		p.distrusted = true
+		if index := p.env.Replica.Links; index != nil {
+			index.Forget() // guard: TestAFailedFlushForgetsLinks
+		}
 		p.distrust(ready) // guard: TestAFailedFlushStampsNothing
 		for _, n := range ready {
 			p.markIncomplete(n)
@@ -91,10 +95,12 @@ func (p *pass) commit(ctx context.Context) error {
 		}
 		return err
 	}
+	p.commitLinks()
 	p.announce(ready) // guard: TestTheJournalOfACopy
 	for _, n := range ready {
+		isBehind := p.behind[n.Path] // guard (p.behind[n.Path] -> false): TestTheOtherNameFollows
 		// guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
-		if n.blocked || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
+		if n.blocked || isBehind || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
 			p.markIncomplete(n)
 			continue
 		}

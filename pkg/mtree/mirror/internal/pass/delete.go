@@ -63,6 +63,7 @@ func (p *pass) carryOut(n *node) {
 // abandonDeletions is for a pass that an error ended: nodes that wait for deletions
 // become incomplete.
 func (p *pass) abandonDeletions() {
+	p.abandonFollowers()
 	for _, d := range p.queue.deferred {
 		d.n.blocked = true
 		p.done(d.n)

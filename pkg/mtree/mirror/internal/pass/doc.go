@@ -25,6 +25,7 @@
 //	announce.go                  which names changed, written down before the stamps
 //	guard.go                     which deletions are held
 //	held.go                      what is held, from pass to pass
+//	links.go                     names that are one file
 //	settle.go                    nodes that are done, paths that failed
 //	progress.go                  reports of progress
 //	tell.go                      what was done, for --print and --exec

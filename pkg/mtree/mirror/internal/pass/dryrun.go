@@ -22,6 +22,10 @@ func (p *pass) itemise(n *node, v *work.VisitResult) {
 		item("link  ", c.Want)
 	}
 	for _, c := range v.Plan.Fetch {
+		if p.isLater(c.Want) {
+			item("hlink ", c.Want)
+			continue
+		}
 		item("fetch ", c.Want)
 		p.result.Fetched++
 		p.result.Bytes += c.Want.Size
@@ -45,4 +49,18 @@ func (p *pass) itemise(n *node, v *work.VisitResult) {
 		item("keep  ", c.Have)
 	}
 	_, _ = p.options.Out.Write([]byte(out.String()))
+}
+
+// isLater reports whether an entry is a name of a file of which another one was itemised, in a copy with
+// hard links.
+func (p *pass) isLater(e *mtree.Entry) bool {
+	if !p.options.HardLinks || e.Has&mtree.HasSame == 0 {
+		return false
+	}
+	if p.leading == nil {
+		p.leading = leading{}
+	}
+	_, is := p.leading[e.Same]
+	p.leading[e.Same] = nil
+	return is
 }

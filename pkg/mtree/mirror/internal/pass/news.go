@@ -56,7 +56,7 @@ func (w *news) addDeletions(some []replica.Deletion) {
 
 // addVisit adds what a visit changed, what follows from it, and what it left undone.
 func (w *news) addVisit(v *work.VisitResult) {
-	for _, changes := range [][]mtree.Change{v.Plan.MakeDirs, v.Plan.MakeLinks, v.Plan.Fetch, v.Plan.Check, v.Plan.SetModes, v.Below} {
+	for _, changes := range [][]mtree.Change{v.Plan.MakeDirs, v.Plan.MakeLinks, v.Plan.Fetch, v.Plan.Check, v.Plan.SetModes, v.Plan.Linked, v.Below} {
 		w.addChanges(changes)
 	}
 	for _, e := range v.Plan.Extra {

@@ -42,6 +42,7 @@ type node struct {
 	news       news               // what changes in it
 	known      mtree.Stamp        // as in work.VisitResult
 	deletions  []replica.Deletion // what must go before it is complete
+	following  []mtree.Change     // files to link once the others have arrived: it is filled in the staging directory
 	approx     *source.Approx     // how well the source knows its files; nil: exactly
 }
 
@@ -54,7 +55,7 @@ func (n *node) depth() (depth int) {
 }
 
 // isStaged reports whether the directory of n is filled in the staging directory: it
-// holds nothing but these files.
-func (n *node) isStaged(files int) bool {
-	return n.Fresh && n.parent != nil && files == n.entries && work.IsStaged(files)
+// holds nothing but these files, and others that are linked afterwards.
+func (n *node) isStaged(files, following int) bool {
+	return n.Fresh && n.parent != nil && files+following == n.entries && work.IsStaged(files)
 }

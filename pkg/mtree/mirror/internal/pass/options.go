@@ -14,9 +14,10 @@ import (
 
 // Options says how a pass runs.
 type Options struct {
-	Full    bool   // everything is compared, even if records say that it is complete
-	Sums    bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
-	HoldAll string // why nothing may be deleted; "": it may
+	Full      bool   // everything is compared, even if records say that it is complete
+	Sums      bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
+	HardLinks bool   // names of one file become one. Only a dry run needs it: else the replica says so
+	HoldAll   string // why nothing may be deleted; "": it may
 
 	Jobs        int        // steps under way at once; above 0
 	CommitFiles int        // the pass commits after this many files and complete directories; above 0

@@ -23,17 +23,20 @@ type pass struct {
 	full    bool // everything is compared, even if records say that it is complete
 
 	queue        queue
+	leading      leading
 	running      int         // steps under way
 	largeRunning int         // of these, those that fetch a large file
 	records      chan func() // how to record the result of a step that ended
 	halted       error       // why no further step begins; nil: steps begin
 
-	ready      []*node     // complete except for flush and stamp; children first
-	incomplete []*node     // children first
-	floor      mtree.Stamp // the stamp with which the copy was complete before
-	announces  bool        // stamps are announced in the journal of the copy
-	touched    []touch     // what changed since the last flush
-	written    int         // files written since the last commit
+	ready      []*node         // complete except for flush and stamp; children first
+	incomplete []*node         // children first
+	behind     map[string]bool // directories that stay incomplete: names in them or below show what was changed under other names
+	changedAny bool            // something in the copy was changed
+	floor      mtree.Stamp     // the stamp with which the copy was complete before
+	announces  bool            // stamps are announced in the journal of the copy
+	touched    []touch         // what changed since the last flush
+	written    int             // files written since the last commit
 	committed  time.Time
 	distrusted bool      // a flush failed: nothing is stamped any more
 	stopped    time.Time // when it was found to be stopped

@@ -20,6 +20,7 @@ type queue struct {
 	steps    []task // taken from the end
 	fetches  batch  // small files to fetch
 	sums     batch  // files to compare by their sums
+	links    batch  // files to link to other names
 	large    largeFiles
 	last     []task      // files of --last: taken when everything else is done
 	deferred []nodeFiles // files that may be in the copy under a name that is deleted; they wait until all deletions are known
@@ -63,6 +64,7 @@ const (
 	sumTask
 	takeOverTask
 	deleteTask
+	linkTask
 )
 
 // nodeFiles is files of a node to fetch, or to compare by their sums.
@@ -97,6 +99,9 @@ func (q *queue) settle(t *task) {
 		q.counts.settledBytes += f.bytes
 	}
 }
+
+// leading has the names of files that wait until another name was fetched, by the Same of those.
+type leading map[uint64][]nodeFiles
 
 // group returns the files as a step gets them.
 func (f *nodeFiles) group() work.FileGroup {
@@ -170,6 +175,14 @@ func (q *queue) addSums(f nodeFiles) {
 	}
 }
 
+// addLinks adds files to link to other names of theirs. Their node waits for them.
+func (q *queue) addLinks(f nodeFiles) {
+	f.n.open++
+	if q.links.add(f) {
+		q.flush(&q.links, linkTask)
+	}
+}
+
 // flush makes a task of the files in a batch.
 func (q *queue) flush(b *batch, kind taskKind) {
 	if len(b.files) > 0 {
@@ -206,6 +219,7 @@ func (q *queue) take(running, largeRunning, jobs int) (task, bool) {
 	if len(q.steps) == 0 {
 		q.flush(&q.sums, sumTask)
 		q.flush(&q.fetches, fetchTask)
+		q.flush(&q.links, linkTask)
 	}
 	if q.isLargeTurn(running, largeRunning, jobs) {
 		return heap.Pop(&q.large).(task), true
@@ -227,8 +241,9 @@ func (q *queue) take(running, largeRunning, jobs int) (task, bool) {
 }
 
 // addFiles adds files to fetch: small ones to batches, at most a full batch at a time,
-// and each large one as a task of its own.
-func (q *queue) addFiles(n *node, changes []mtree.Change) {
+// and each large one as a task of its own. following more files of n get there by links, afterwards. It
+// reports whether the directory is filled in the staging directory.
+func (q *queue) addFiles(n *node, changes []mtree.Change, following int) (isStaged bool) {
 	changes = slices.DeleteFunc(changes, func(c mtree.Change) bool {
 		if c.Want.Size > batchBytes {
 			q.addLarge(n, c)
@@ -244,8 +259,10 @@ func (q *queue) addFiles(n *node, changes []mtree.Change) {
 		bytes += changes[i].Want.Size
 	}
 	if from < len(changes) {
-		q.addFetch(nodeFiles{n: n, changes: changes[from:], staged: from == 0 && n.isStaged(len(changes))})
+		isStaged = from == 0 && n.isStaged(len(changes), following)
+		q.addFetch(nodeFiles{n: n, changes: changes[from:], staged: isStaged})
 	}
+	return isStaged
 }
 
 // addLast adds files that are fetched after everything else. n waits for them.

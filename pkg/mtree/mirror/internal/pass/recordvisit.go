@@ -193,7 +193,7 @@ func (p *pass) countSkipped(count int64) {
 // that may be in the copy under another name wait until all deletions are known.
 func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	now := changes[:0]
-	var last, deferred []mtree.Change
+	var last, deferred, following []mtree.Change
 	for _, c := range changes {
 		p.result.wantFiles++
 		p.result.wantBytes += c.Want.Size
@@ -202,6 +202,8 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 			p.fail(n, mtree.JoinPath(n.Path, c.Want.Name), errNoRoom)
 		case !p.options.Last.Empty() && p.options.Last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
 			last = append(last, c)
+		case p.follows(n, &c):
+			following = append(following, c)
 		case p.mayTakeOver(&c):
 			deferred = append(deferred, c)
 		default:
@@ -209,7 +211,12 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		}
 	}
 	p.queue.deferFiles(n, deferred)
-	p.queue.addFiles(n, now)
+	if isStaged := p.queue.addFiles(n, now, len(following)); isStaged && len(following) > 0 {
+		n.open++
+		n.following = detached(following)
+	} else {
+		p.addFollowers(n, following)
+	}
 	p.queue.addLast(n, last)
 }
 

@@ -45,6 +45,8 @@ type Result struct {
 	// After a complete full walk, that is all entries of the copy.
 	Seen int64
 
+	Behind bool // names show what was changed under other names: the next pass looks at them
+
 	Gate      *gate.Gate             // what the guard of --max-delete has to remember
 	Uncopied  replica.Uncopied       // what is not copied, in the directories that were compared
 	IsDeleted func(path string) bool // reports whether the directory at path was deleted, or one above it

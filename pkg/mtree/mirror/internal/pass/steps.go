@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -88,9 +89,13 @@ func (p *pass) stepOf(t task) step {
 			r, rest := env.TakeOver(ctx, target, changes, found)
 			return func() {
 				p.recordFetch(n, r)
-				p.queue.addFiles(n, rest)
+				p.arrived(without(changes, rest))
+				p.queue.addFiles(n, rest, 0)
 			}
 		}
+	}
+	if t.kind == linkTask {
+		return p.linkStep(t)
 	}
 	groups := make([]work.FileGroup, len(t.files))
 	for i := range t.files {
@@ -111,6 +116,29 @@ func (p *pass) stepOf(t task) step {
 		return func() {
 			for i := range results {
 				p.recordFetch(t.files[i].n, &results[i])
+				p.arrived(t.files[i].changes)
+				p.addFollowing(t.files[i].n)
+			}
+		}
+	}
+}
+
+// linkStep returns the step that links files. What cannot be linked is fetched.
+func (p *pass) linkStep(t task) step {
+	env, groups := p.env, byNode(t.files)
+	targets := make([]work.Target, len(groups))
+	for i := range groups {
+		targets[i] = groups[i].n.Target
+	}
+	return func(ctx context.Context) func() {
+		results, rest := make([]*work.FetchResult, len(groups)), make([][]mtree.Change, len(groups))
+		for i := range groups {
+			results[i], rest[i] = env.Link(ctx, targets[i], groups[i].changes)
+		}
+		return func() {
+			for i := range groups {
+				p.recordFetch(groups[i].n, results[i])
+				p.fetchUnlinked(groups[i].n, rest[i])
 			}
 		}
 	}
@@ -133,6 +161,7 @@ func (p *pass) await() func() {
 func (p *pass) abandon() {
 	p.queue.steps, p.queue.last = append(p.queue.steps, p.queue.last...), nil
 	p.abandonBroods()
+	p.abandonFollowers()
 	for {
 		t, ok := p.queue.take(p.running, p.largeRunning, p.options.Jobs)
 		if !ok {
@@ -142,6 +171,7 @@ func (p *pass) abandon() {
 		for i := range t.files {
 			n := t.files[i].n
 			n.blocked, n.uncompared = true, true
+			p.abandonFollowing(n)
 			p.dropDeletions(n) // guard: TestWhatReplacesNothingIsDropped
 			p.done(n)
 		}

@@ -72,7 +72,7 @@ func TestHowFilesBecomeTasks(t *testing.T) {
 	} {
 		var q queue
 		n := &node{}
-		q.addFiles(n, filesOf(c.sizes...))
+		q.addFiles(n, filesOf(c.sizes...), 0)
 		require.Equal(t, c.waits, n.open, name)
 		tasks := q.taken(1)
 		require.ElementsMatch(t, strings.Fields(c.tasks), strings.Fields(tasks), name)
@@ -95,7 +95,7 @@ func TestWhichFilesAreStaged(t *testing.T) {
 		var q queue
 		n := &node{parent: &node{}, entries: len(sizes)}
 		n.Fresh = true
-		q.addFiles(n, filesOf(sizes...))
+		q.addFiles(n, filesOf(sizes...), 0)
 		task, ok := q.take(0, 0, 1)
 		require.True(t, ok)
 		for _, f := range task.files {
@@ -147,7 +147,7 @@ func TestWhenLargeFilesCome(t *testing.T) {
 	n := &node{}
 	changes := filesOf(7*batchBytes, 2*batchBytes, 5*batchBytes, 3*batchBytes, 2*batchBytes)
 	changes[1].Have = &mtree.Entry{Name: "have"}
-	q.addFiles(n, changes)
+	q.addFiles(n, changes, 0)
 	require.Equal(t, 5, n.open)
 	require.Equal(t, 5, q.pending())
 	for i, size := range []int64{2, 2, 3, 5, 7} {
@@ -174,12 +174,12 @@ func TestWhichDirectoriesAreStaged(t *testing.T) {
 		change(n)
 		return n
 	}
-	require.True(t, fresh(func(*node) {}).isStaged(enough))
-	require.False(t, fresh(func(*node) {}).isStaged(enough-1), "something else is in it")
-	require.False(t, fresh(func(n *node) { n.entries++ }).isStaged(enough))
-	require.False(t, fresh(func(n *node) { n.Fresh = false }).isStaged(enough))
-	require.False(t, fresh(func(n *node) { n.parent = nil }).isStaged(enough))
-	require.False(t, fresh(func(n *node) { n.entries-- }).isStaged(enough-1))
+	require.True(t, fresh(func(*node) {}).isStaged(enough, 0))
+	require.False(t, fresh(func(*node) {}).isStaged(enough-1, 0), "something else is in it")
+	require.False(t, fresh(func(n *node) { n.entries++ }).isStaged(enough, 0))
+	require.False(t, fresh(func(n *node) { n.Fresh = false }).isStaged(enough, 0))
+	require.False(t, fresh(func(n *node) { n.parent = nil }).isStaged(enough, 0))
+	require.False(t, fresh(func(n *node) { n.entries-- }).isStaged(enough-1, 0))
 }
 
 // What a directory is listed with goes to its node.

@@ -93,6 +93,9 @@ func (t *teller) addMade(v *work.VisitResult) {
 			t.add(actions.Mode, c.Want.Name, c.Want.Kind, "")
 		}
 	}
+	for i := range v.Relinked {
+		t.add(actions.Mode, v.Relinked[i].Want.Name, mtree.File, "")
+	}
 }
 
 // actionOf returns what a change does to an entry that is no directory and replaces none.

@@ -38,7 +38,7 @@ func describe(p *Plan) string {
 		word    string
 		changes []mtree.Change
 	}{
-		{"mkdir", p.MakeDirs}, {"link", p.MakeLinks}, {"fetch", p.Fetch}, {"check", p.Check}, {"chmod", p.SetModes}, {"dir", p.Dirs},
+		{"mkdir", p.MakeDirs}, {"link", p.MakeLinks}, {"fetch", p.Fetch}, {"check", p.Check}, {"chmod", p.SetModes}, {"linked", p.Linked}, {"dir", p.Dirs},
 	} {
 		for _, c := range list.changes {
 			words = append(words, list.word+":"+c.Want.Name)
@@ -62,6 +62,7 @@ func describe(p *Plan) string {
 // deleted though the source has it.
 func TestMake(t *testing.T) {
 	f, d, l := file("n"), dir("n"), symlink("n", "to")
+	names := func(e *mtree.Entry) { e.Has |= mtree.HasSame }
 	for _, c := range []struct {
 		name       string
 		have, want *mtree.Entry
@@ -81,6 +82,14 @@ func TestMake(t *testing.T) {
 		{"nothing is trusted", &f, &f, Options{CheckAll: true}, "check:n"},
 		{"nothing is trusted, and a mode", with(f, func(e *mtree.Entry) { e.Mode = 0o600 }), &f, Options{CheckAll: true}, "check:n"},
 		{"no ctime", &f, &f, Options{ByCTime: true, Listed: at}, ""},
+
+		{"a file with other names", &f, with(f, names), Options{HardLinks: true}, "linked:n"},
+		{"with other names here", with(f, names), &f, Options{HardLinks: true}, "linked:n"},
+		{"links that nobody wants", with(f, names), with(f, names), Options{}, ""},
+		{"with other names, and a mode", with(f, func(e *mtree.Entry) { e.Mode = 0o600 }), with(f, names), Options{HardLinks: true}, "linked:n"},
+		{"with other names here, and a mode", with(f, func(e *mtree.Entry) { names(e); e.Mode = 0o600 }), &f, Options{HardLinks: true}, "chmod:n"},
+		{"with other names, and another size", with(f, func(e *mtree.Entry) { e.Size++ }), with(f, names), Options{HardLinks: true}, "fetch:n"},
+		{"with other names, and not trusted", &f, with(f, names), Options{HardLinks: true, CheckAll: true}, "check:n"},
 
 		{"equal directories", &d, &d, Options{}, "dir:n"},
 		{"a missing directory", nil, &d, Options{}, "mkdir:n dir:n"},

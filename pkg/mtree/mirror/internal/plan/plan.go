@@ -15,6 +15,7 @@ type Plan struct {
 	Fetch     []mtree.Change // files that are missing, or differ in size or mtime
 	Check     []mtree.Change // files of equal size and mtime, to be compared by their sums
 	SetModes  []mtree.Change // entries that differ in permission bits or owner only
+	Linked    []mtree.Change // with HardLinks: files of equal size and mtime that have other names, here or at the source; of the latter also those that SetModes would have
 	Dirs      []mtree.Change // all directories of the listing
 
 	Extra         []*mtree.Entry // in the copy only: to be deleted
@@ -42,8 +43,9 @@ type Options struct {
 	NoLinks bool                          // symlinks are left out
 	Owner   bool                          // owners are compared, too
 
-	Refuses func(e *mtree.Entry) bool // a file that is missing or differs is not fetched; nil: each is
-	Lost    bool                      // files of the copy may lack bytes
+	Refuses   func(e *mtree.Entry) bool // a file that is missing or differs is not fetched; nil: each is
+	Lost      bool                      // files of the copy may lack bytes
+	HardLinks bool                      // what is one file at the source becomes one file here
 
 	NoDelete bool                   // extra entries stay
 	WasHeld  func(path string) bool // the deletion was held before: then NoDelete does not apply; nil: none was
@@ -198,8 +200,12 @@ func (p *planner) addFile(c mtree.Change) {
 		p.Fetch = append(p.Fetch, c)
 	case p.isSuspicious(c.Want): // guard: TestMake
 		p.Check = append(p.Check, c)
+	case p.HardLinks && c.Want.Has&mtree.HasSame != 0: // guard: TestMake
+		p.Linked = append(p.Linked, c)
 	case p.modeDiffers(c):
 		p.SetModes = append(p.SetModes, c)
+	case p.HardLinks && c.Have.Has&mtree.HasSame != 0: // guard: TestMake
+		p.Linked = append(p.Linked, c)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/links"
 )
 
 // Open opens and locks the copy at o.Path, and makes it if it is missing. It refuses
@@ -269,12 +270,25 @@ func (r *Replica) prepare(o *Options) (err error) {
 		_ = r.file.Write(r.status)
 	}
 	r.beacon, _ = r.marker.CreateBeacon() // on a full disk it may be missing
+	if err := r.openLinks(o.HardLinks); err != nil {
+		return err
+	}
 	if err := records.Probe(r.Root); errors.Is(err, records.ErrNoXattr) {
 		return r.openLog()
 	} else if err != nil {
 		return err
 	}
 	return nil
+}
+
+// openLinks opens the index of hard links. If they are not copied it is removed: nobody keeps it.
+func (r *Replica) openLinks(wanted bool) (err error) {
+	if !wanted {
+		return r.marker.Remove(links.Name)
+	}
+	sec, nsec := r.Self.BTime.Unix()
+	r.Links, err = links.Open(r.marker, fmt.Sprintf("%d-%d.%d", r.Self.Node.Ino, sec, nsec), r.log)
+	return err
 }
 
 // openLog opens the log of the records. A copy that was one before may have lost lines of

@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/mirror/internal/backup"
+	"tidemark/pkg/mtree/mirror/internal/links"
 )
 
 // Options says which copy is opened, and how.
@@ -22,6 +23,8 @@ type Options struct {
 	StateDir string // where the state is kept; "": in Path/.tidemark
 	ReadOnly bool   // nothing is made, locked or written; a missing copy is taken for an empty one
 	Adopt    bool   // a directory that is neither empty nor a copy becomes one
+
+	HardLinks bool // Links is kept
 
 	Before *Replica // closed now, and the copy lost its .tidemark meanwhile; else nil
 
@@ -57,6 +60,10 @@ type Replica struct {
 	// InPlace says that directories filled in Staging cannot be moved into the copy. It
 	// may be set and read at any time.
 	InPlace atomic.Bool
+
+	// Links is what is known of hard links in the copy; nil: they are not copied. It is nil with
+	// ReadOnly, too.
+	Links *links.Index
 
 	// Flush makes everything that was written durable. Tests replace it.
 	Flush func() error
@@ -97,6 +104,7 @@ func (r *Replica) Close() {
 	if r.records != nil {
 		_ = r.records.Close()
 	}
+	r.Links.Close()
 	if r.Staging != nil {
 		_ = r.Staging.Close()
 	}
@@ -175,6 +183,9 @@ func (r *Replica) SetTree(next state.Tree) error {
 	}
 	if err := r.marker.WriteTree(next); err != nil {
 		return err
+	}
+	if r.Links != nil && (next.ID != r.tree.ID || next.Epoch != r.tree.Epoch) { // guard: TestLinksAfterAnotherEpoch
+		r.Links.Forget() // by another clock, no version is later than one of before
 	}
 	r.tree = next
 	r.announcer.forget()

@@ -28,6 +28,7 @@
 //	fetch.go, staged.go          files; new directories that are filled before they get their names
 //	confirm.go                   whether files that changed after they were listed are right all the same
 //	sums.go                      files compared by their sums
+//	links.go                     names that are one file
 //	deletions.go                 deletions carried out
 //	make.go                      directories, symlinks, modes and owners
 //	patch.go                     a large file made of the one that the copy has and of what differs

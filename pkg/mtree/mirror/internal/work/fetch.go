@@ -249,6 +249,9 @@ func (env *Env) place(dir *disk.Dir, temp *disk.TempFile, it *item, want *source
 	default:
 		err = env.Replica.Place(temp, dir, want.Path)
 	}
+	if err == nil && !replaces {
+		env.noteName(dir, t, c.Want, want.Is(got))
+	}
 	switch {
 	case err != nil:
 		return replica.Local(err)

@@ -153,7 +153,7 @@ func (env *Env) separate(ctx context.Context, dir *disk.Dir, c mtree.Change) err
 		return err
 	}
 	defer file.Close()
-	return env.placeCopy(dir, c, source.Until(ctx, file), func(temp *disk.TempFile) error { return temp.Sync() })
+	return env.placeCopy(dir, "", c, source.Until(ctx, file), func(temp *disk.TempFile) error { return temp.Sync() })
 }
 
 // setOwner sets the owner of an entry, if owners are copied and the source lists them.

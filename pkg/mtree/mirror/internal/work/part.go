@@ -93,6 +93,7 @@ func (env *Env) named(dir *disk.Dir, path string, l *mtree.Listing) (have []mtre
 			continue
 		}
 		e := lister.EntryOf(name, info)
+		lister.SetNode(&e, info)
 		if err == nil && info.Kind == mtree.Symlink {
 			e.Link, err = dir.Readlink(name)
 		}

@@ -60,11 +60,15 @@ func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map
 			continue
 		}
 		r.Equal = append(r.Equal, change)
-		if change.What&(mtree.Mode|mtree.Owner) == 0 {
+		linked := env.Replica.Links != nil && !env.isLinked(&g.Target, g.Target.Nested, change)
+		if change.What&(mtree.Mode|mtree.Owner) == 0 && !linked {
 			continue
 		}
 		dir, err := env.openToChange(&g.Target)
-		if err == nil {
+		if err == nil && linked {
+			_, err = env.relink(ctx, dir, &g.Target, change) // guard: TestLinksOfFilesThatAreCompared
+			_ = dir.Close()
+		} else if err == nil {
 			err = env.setMode(ctx, dir, change)
 			_ = dir.Close()
 		}

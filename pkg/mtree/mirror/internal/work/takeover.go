@@ -123,6 +123,7 @@ func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change,
 		if env.Arriving != nil {
 			env.Arriving.Add(c.Want.Size)
 		}
+		env.noteName(dir, t, c.Want, true)
 		r.Names, r.From = append(r.Names, c.Want.Name), append(r.From, from)
 		r.Made++
 		r.Taken++
@@ -173,5 +174,5 @@ func (env *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, pat
 			return nil
 		}
 	}
-	return env.placeCopy(dir, c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
+	return env.placeCopy(dir, "", c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
 }

@@ -126,7 +126,8 @@ func (env *Env) acceptListing(ctx context.Context, t *Target, given *source.Root
 	if v.Listing.IsPart() && !env.isSame(t, v, info) && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
-	if given != nil && given.Past || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
+	// guard (without env.mayBeBehind): TestTheOtherNameIsListedAnew
+	if given != nil && given.Past || env.isPast(v) || given == nil && env.mayBeBehind(v) { // guard: TestAListingOfThePastIsReadAnew
 		if err := env.readAnew(ctx, t, given, v); err != nil {
 			return err
 		}
@@ -321,6 +322,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
 	v.Known = v.knownBy(&o)
 	v.Plan = plan.Make(have, &v.Listing, &o)
+	v.Plan.Linked = slices.DeleteFunc(v.Plan.Linked, func(c mtree.Change) bool { return env.isLinked(t, v.Nested, c) })
 	if env.keepsID(t, v) { // guard: TestWhatADirectoryIsCompletedWith
 		v.Record.ID, v.Plan.Hides = v.Before.ID, true // as if a mount covered what stays
 		v.Record.Now = v.Known
@@ -343,6 +345,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 func (env *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
 	return plan.Options{
 		Dir: path, Stored: env.Replica.Times.Stored, NoLinks: env.NoLinks || env.Replica.NoLinks, Owner: env.Owner, NoDelete: env.NoDelete, Hidden: hidden,
+		HardLinks: env.Replica.Links != nil,
 	}
 }
 
@@ -382,7 +385,7 @@ func (env *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.Plan
 	v.Proved = len(pl.Check) > 0
-	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Linked)+len(pl.Extra) > 0 || t.Fresh || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
 		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}
@@ -399,6 +402,15 @@ func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.
 	}
 	for _, c := range pl.SetModes {
 		v.note(t, c.Want.Name, env.setMode(ctx, dir, c))
+	}
+	for _, c := range pl.Linked {
+		changed, err := env.relink(ctx, dir, t, c)
+		if changed || err != nil {
+			v.note(t, c.Want.Name, err)
+		}
+		if changed && c.What&(mtree.Mode|mtree.Owner) != 0 {
+			v.Relinked = append(v.Relinked, c)
+		}
 	}
 	return nil
 }

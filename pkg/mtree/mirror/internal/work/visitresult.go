@@ -40,6 +40,7 @@ type VisitResult struct {
 	Respelled    []Respelled        // entries of the copy that got the spelling of the source
 	Unseen       bool               // the copy has files that our filters exclude
 	Known        mtree.Stamp        // `now` for the record if not all files are compared: VisitResult.knownBy; zero: the listing's
+	Relinked     []mtree.Change     // of Plan.Linked, those that got another mode or owner
 	Begun        bool               // its record says that it is unfinished
 	Changed      bool               // directories, symlinks or modes were made
 	Proved       bool               // files are compared by sums: the record gets the listing's `now`

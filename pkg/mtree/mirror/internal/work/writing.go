@@ -44,8 +44,9 @@ func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry
 }
 
 // placeCopy makes a file with the bytes that body has, and with the time, mode and owner of c.Want,
-// does what is to be done before it has a name, and gives it its name in dir.
-func (env *Env) placeCopy(dir *disk.Dir, c mtree.Change, body io.Reader, finish func(*disk.TempFile) error) error {
+// does what is to be done before it has a name, and gives it its name in dir. path is that name in the copy;
+// what has it goes to the backup directory if its bytes are others.
+func (env *Env) placeCopy(dir *disk.Dir, path string, c mtree.Change, body io.Reader, finish func(*disk.TempFile) error) error {
 	mode := env.fileMode(c)
 	temp, err := env.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 	if err != nil {
@@ -64,6 +65,9 @@ func (env *Env) placeCopy(dir *disk.Dir, c mtree.Change, body io.Reader, finish 
 	}
 	if err != nil {
 		return err
+	}
+	if c.Have != nil && c.What&(mtree.Type|mtree.Content) != 0 {
+		return env.Replica.Place(temp, dir, path) // guard: TestBackupOfLinkedNames
 	}
 	return temp.Place(dir, c.Want.Name)
 }

@@ -212,7 +212,7 @@ func (t *Tree) read() (*Snapshot, error) {
 
 // listingFormat is raised when a new serve, with the same options, lists the same tree
 // differently: then each mirror of it compares everything once.
-const listingFormat = 1
+const listingFormat = 2
 
 // fingerprint returns the options fingerprint of ETags: six hex digits over all that
 // decides, besides the directories, what listings show and which files may be read. For a

@@ -95,7 +95,7 @@ func behindOf(d *disk.Dir) time.Duration {
 // listerFor returns a lister for the tree. read is when p was read.
 func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, error) {
 	l := lister.Lister{
-		Root: s.root, TreeID: p.Tree.ID, Hidden: true, Owner: s.config.Owner,
+		Root: s.root, TreeID: p.Tree.ID, SameKey: "-", Hidden: true, Owner: s.config.Owner,
 		Copy: p.IsCopy(), Mounts: s.config.CrossMounts, Now: s.now,
 	}
 	if p.Tree.Role == state.Source {

@@ -1,0 +1,332 @@
+package links
+
+import (
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
+)
+
+// Index is what is known of the names that are links. Several goroutines may use it. After an error of
+// its file it forgets everything, and says so in the log.
+type Index struct {
+	log  *slog.Logger
+	seed maphash.Seed
+
+	mu     sys.Mutex
+	file   *log
+	names  table // by path
+	files  table // by Same: the line of the newest name
+	behind map[behind]bool
+	dead   bool // the file cannot be written: nothing is noted
+
+	joining [64]sys.Mutex // by Same: see Lock
+}
+
+// behind is a file of the copy whose names may be those of another file by now.
+type behind struct{ same, node uint64 }
+
+const (
+	mostBehind = 100_000 // files; the others wait for a full walk
+	mostNames  = 1 << 16 // names of one file that Behind looks at
+)
+
+// Open opens the index of a copy, and makes it if it is missing. root tells the copy's root from others;
+// an index of another one is emptied. If most lines are out of date, the file is written anew. Cost: the
+// file is read.
+func Open(m *state.Marker, root string, log *slog.Logger) (*Index, error) {
+	x, lines, err := open(m, Name, head(root), log)
+	if err != nil {
+		return nil, err
+	}
+	if lines > 2*x.names.n+10_000 {
+		if x, err = x.rewrite(m); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// head is the first line of an index.
+func head(root string) string { return fmt.Sprintf("#links 1 %s\n", mtree.EscapeName(root)) }
+
+func open(m *state.Marker, name, head string, log *slog.Logger) (x *Index, lines int, err error) {
+	x = &Index{log: log, seed: maphash.MakeSeed(), behind: map[behind]bool{}}
+	if x.file, err = openLog(m, name, head); err != nil {
+		return nil, 0, err
+	}
+	if lines, err = x.file.load(x.index); err != nil {
+		x.Close()
+		return nil, 0, err
+	}
+	return x, lines, nil
+}
+
+// rewrite replaces the file by one with the present names, and closes x.
+func (x *Index) rewrite(m *state.Marker) (*Index, error) {
+	defer x.Close()
+	const temp = "." + Name + ".new"
+	if err := m.Remove(temp); err != nil {
+		return nil, err
+	}
+	next, _, err := open(m, temp, x.file.head, x.log)
+	if err != nil {
+		return nil, err
+	}
+	for place := int64(len(x.file.head)); place < x.file.size && err == nil; {
+		var text string
+		if text, err = x.file.text(place); err != nil {
+			break
+		}
+		if f, _, ok := parseLine(text); ok && f.Same != 0 && x.placeOf(f.Path) == place {
+			if whole, ok := x.find(f.Same); ok {
+				whole.Path = f.Path
+				next.note(&whole)
+			}
+		}
+		if place += int64(len(text)) + 1; len(next.file.pending) > mostKept {
+			err = next.file.write()
+		}
+	}
+	clear(next.behind)
+	if err == nil {
+		err = next.file.write()
+	}
+	if err == nil {
+		err = m.Dir().Rename(temp, m.Dir(), Name)
+	}
+	if err != nil {
+		next.Close()
+		return nil, err
+	}
+	return next, nil
+}
+
+// Close closes the file. What was not committed is lost.
+func (x *Index) Close() {
+	if x != nil {
+		_ = x.file.file.Close()
+	}
+}
+
+// Lock lets nobody else link to the names of a file, until unlock is called.
+func (x *Index) Lock(same uint64) (unlock func()) {
+	mu := &x.joining[same%uint64(len(x.joining))]
+	mu.Lock()
+	return mu.Unlock
+}
+
+// Find returns what is known of the file with this Same: its newest name.
+func (x *Index) Find(same uint64) (File, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.find(same)
+}
+
+func (x *Index) find(same uint64) (f File, ok bool) {
+	if same == 0 {
+		return f, false
+	}
+	_, at := x.files.find(x.hashFile(same), func(at int64) bool {
+		var err error
+		f, _, err = x.file.at(at)
+		return err == nil && f.Same == same
+	})
+	return f, at != 0
+}
+
+// Of returns the file of which path is a name, as it is now: its newest name.
+func (x *Index) Of(path string) (File, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	f, ok := x.named(path)
+	if !ok {
+		return f, false
+	}
+	return x.find(f.Same)
+}
+
+// named returns the line of a name.
+func (x *Index) named(path string) (f File, ok bool) {
+	_, at := x.names.find(x.hashName(path), func(at int64) bool {
+		var err error
+		f, _, err = x.file.at(at)
+		return err == nil && f.Path == path
+	})
+	return f, at != 0 && f.Same != 0
+}
+
+// placeOf returns where the line of a name begins; 0: there is none.
+func (x *Index) placeOf(path string) int64 {
+	_, at := x.names.find(x.hashName(path), x.isName(path))
+	return at
+}
+
+// Note notes a name of a file, as it is in the copy now. If the file of the copy is another one than
+// before, or the name was one of another file, the other names are behind. If another version is known
+// that has a later ctime at the source, that stays, and the name is behind.
+func (x *Index) Note(f File) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.note(&f)
+}
+
+func (x *Index) note(f *File) {
+	if x.dead {
+		return
+	}
+	if x.names.isFull() || x.files.isFull() || x.file.size > mostPlace/2 {
+		x.log.Info("more hard links than are remembered: those of before are forgotten")
+		x.forget()
+	}
+	was, had := x.named(f.Path)
+	is, known := x.find(f.Same)
+	if known && is.Node == f.Node {
+		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept) // another name was noted meanwhile
+	}
+	if had && known && was.Same == f.Same && is.sameBut(f) {
+		return
+	}
+	if had && was.Same != f.Same {
+		x.leave(was.Same)
+	}
+	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
+	if known && is.Node != f.Node && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
+		at := x.file.add(f, before)
+		x.index(f, at)
+		if place := x.file.add(&is, at); is.Path != f.Path {
+			x.index(&is, place)
+		} else {
+			x.files.put(x.hashFile(is.Same), place, x.isFile(is.Same))
+		}
+		x.addBehind(behind{f.Same, f.Node})
+		return
+	}
+	if known && is.Node != f.Node {
+		x.addBehind(behind{f.Same, is.Node}) // guard: TestNamesThatAreBehind
+	}
+	x.index(f, x.file.add(f, before))
+}
+
+// sameBut reports whether both are the same, but for their paths.
+func (f *File) sameBut(other *File) bool {
+	g := *other
+	g.Path = f.Path
+	return *f == g
+}
+
+// index makes a line the newest of its name, and of its file.
+func (x *Index) index(f *File, at int64) {
+	if x.names.isFull() || x.files.isFull() {
+		return // a file that somebody made: note forgets everything before
+	}
+	x.names.put(x.hashName(f.Path), at, x.isName(f.Path))
+	if f.Same != 0 {
+		x.files.put(x.hashFile(f.Same), at, x.isFile(f.Same))
+	}
+}
+
+// Leave notes that a name is the only one of its file.
+func (x *Index) Leave(path string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	was, had := x.named(path)
+	if !had || x.dead {
+		return
+	}
+	x.leave(was.Same)
+	gone := File{Path: path}
+	x.index(&gone, x.file.add(&gone, 0))
+}
+
+// leave notes that a name left a file: what the others show may have changed, too.
+func (x *Index) leave(same uint64) {
+	if f, ok := x.find(same); ok {
+		x.addBehind(behind{same, f.Node}) // guard: TestNamesThatAreBehind
+	}
+}
+
+func (x *Index) addBehind(b behind) {
+	if len(x.behind) < mostBehind {
+		x.behind[b] = true
+	}
+}
+
+// Behind returns the directories of names that show what their files were before, and forgets it. is
+// reports whether the copy has, at path, a file with this inode number. Cost: a line and a call for each
+// name of a file that changed.
+func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	dirs := map[string]bool{}
+	for b := range x.behind {
+		_, at := x.files.find(x.hashFile(b.same), x.isFile(b.same))
+		for range mostNames {
+			if at == 0 {
+				break
+			}
+			f, before, err := x.file.at(at)
+			if err != nil {
+				break
+			}
+			if !dirs[mtree.ParentPath(f.Path)] && x.placeOf(f.Path) == at && is(f.Path, b.node) {
+				dirs[mtree.ParentPath(f.Path)] = true
+			}
+			at = before
+		}
+	}
+	clear(x.behind)
+	return dirs
+}
+
+// Commit writes what was noted. The files must be on the disk.
+func (x *Index) Commit() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.file.write(); err != nil {
+		x.failed(err)
+	}
+}
+
+// Forget forgets everything: what was noted may not be on the disk.
+func (x *Index) Forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.forget()
+}
+
+func (x *Index) forget() {
+	x.names, x.files = table{}, table{}
+	clear(x.behind)
+	if err := x.file.empty(); err != nil && !x.dead {
+		x.failed(err)
+	}
+}
+
+func (x *Index) failed(err error) {
+	x.log.Warn("the index of hard links cannot be written: it is forgotten", "error", err)
+	x.dead = true // until the next start
+	x.forget()
+}
+
+func (x *Index) hashName(path string) uint64 { return maphash.String(x.seed, path) }
+func (x *Index) hashFile(same uint64) uint64 { return maphash.Comparable(x.seed, same) }
+
+// isName returns whether a place has a line of this name.
+func (x *Index) isName(path string) func(at int64) bool {
+	return func(at int64) bool {
+		f, _, err := x.file.at(at)
+		return err == nil && f.Path == path
+	}
+}
+
+// isFile returns whether a place has a line of this file.
+func (x *Index) isFile(same uint64) func(at int64) bool {
+	return func(at int64) bool {
+		f, _, err := x.file.at(at)
+		return err == nil && f.Same == same
+	}
+}

@@ -1,0 +1,334 @@
+package links
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// rig is the marker of a copy, and its index.
+type rig struct {
+	t      *testing.T
+	root   string
+	marker *state.Marker
+	*Index
+}
+
+func newRig(t *testing.T) *rig {
+	r := &rig{t: t, root: t.TempDir()}
+	dir, err := disk.OpenRoot(r.root)
+	require.NoError(t, err)
+	r.marker, err = state.CreateMarker(dir, "")
+	require.NoError(t, err)
+	r.open("root")
+	t.Cleanup(func() {
+		r.Close()
+		_ = r.marker.Close()
+		_ = dir.Close()
+	})
+	return r
+}
+
+func (r *rig) open(root string) {
+	r.Index.close()
+	var err error
+	r.Index, err = Open(r.marker, root, slog.New(slog.DiscardHandler))
+	require.NoError(r.t, err)
+}
+
+func (x *Index) close() {
+	if x != nil {
+		x.Close()
+	}
+}
+
+func (r *rig) path() string { return filepath.Join(r.root, mtree.MarkerName, Name) }
+
+// file is a name of a file that the copy has under an inode number.
+func file(path string, same, node uint64) File {
+	at := mtree.Unix(1_700_000_000, 5)
+	return File{Path: path, Same: same, Size: 7, MTime: at, CTime: at, Node: node, Kept: mtree.Unix(1_800_000_000, int64(node))}
+}
+
+func (r *rig) requireFile(same uint64, want File) {
+	r.t.Helper()
+	f, ok := r.Find(same)
+	require.True(r.t, ok)
+	require.Equal(r.t, want, f)
+}
+
+func (r *rig) requireNone(same uint64) {
+	r.t.Helper()
+	_, ok := r.Find(same)
+	require.False(r.t, ok)
+}
+
+func TestLines(t *testing.T) {
+	for _, f := range []File{
+		file("a", 1, 2),
+		file("d/e "+"\xff\n", 1<<63, 1<<63),
+		{Path: "x", Size: 1<<63 - 1, MTime: mtree.MinStamp, CTime: mtree.MaxStamp},
+	} {
+		line := string(appendLine(nil, &f, 77))
+		got, before, ok := parseLine(strings.TrimSuffix(line, "\n"))
+		require.True(t, ok, line)
+		require.EqualValues(t, 77, before)
+		require.Equal(t, f, got)
+	}
+	for _, path := range []string{"", "..", "/a", "a//b"} {
+		f := file(path, 1, 2)
+		_, _, ok := parseLine(strings.TrimSuffix(string(appendLine(nil, &f, 0)), "\n"))
+		require.False(t, ok, path)
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	line := file("d/e", 1, 2)
+	f.Add(string(appendLine(nil, &line, 9)))
+	f.Add("0 0 0 0 0 0 0 a 0")
+	f.Fuzz(func(t *testing.T, text string) {
+		file, before, ok := parseLine(text)
+		if !ok {
+			return
+		}
+		again, at, ok := parseLine(strings.TrimSuffix(string(appendLine(nil, &file, before)), "\n"))
+		require.True(t, ok)
+		require.Equal(t, file, again)
+		require.Equal(t, before, at)
+	})
+}
+
+// What was committed is there after a restart, and what was not is lost.
+func TestCommit(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	r.Note(file("b", 1, 10))
+	r.Note(file("c", 2, 11))
+	r.requireFile(1, file("b", 1, 10))
+	r.Commit()
+	r.Note(file("d", 2, 11))
+	r.requireFile(2, file("d", 2, 11))
+	size := r.file.size + int64(len(r.file.pending))
+	r.Note(file("d", 2, 11))
+	require.Equal(t, size, r.file.size+int64(len(r.file.pending)), "it is known")
+	r.open("root")
+	r.requireFile(1, file("b", 1, 10))
+	r.requireFile(2, file("c", 2, 11))
+	f, ok := r.Of("a")
+	require.True(t, ok)
+	require.Equal(t, file("b", 1, 10), f, "as it is now")
+	r.Leave("a")
+	_, ok = r.Of("a")
+	require.False(t, ok)
+	r.Commit()
+	r.open("root")
+	_, ok = r.Of("a")
+	require.False(t, ok)
+}
+
+func TestAnIndexOfAnotherRoot(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	r.Commit()
+	r.open("root")
+	r.requireFile(1, file("a", 1, 10))
+	r.open("another root")
+	r.requireNone(1)
+	r.open("root")
+	r.requireNone(1)
+}
+
+// Whatever is cut off or damaged, what is left is what was written before it.
+func TestAnIndexThatWasCut(t *testing.T) {
+	r := newRig(t)
+	for i := range uint64(4) {
+		r.Note(file(fmt.Sprintf("f%d", i), i+1, i+100))
+	}
+	r.Commit()
+	whole, err := os.ReadFile(r.path())
+	require.NoError(t, err)
+	for cut := range len(whole) {
+		require.NoError(t, os.WriteFile(r.path(), whole[:cut], 0o644))
+		r.open("root")
+		is := 0
+		for is < 4 {
+			if _, ok := r.Find(uint64(is + 1)); !ok {
+				break
+			}
+			is++
+		}
+		for i := is; i < 4; i++ {
+			r.requireNone(uint64(i + 1))
+		}
+		require.Equal(t, max(0, strings.Count(string(whole[:cut]), "\n")-1), is)
+		r.Note(file("new", 99, 999))
+		r.Commit()
+		r.open("root")
+		r.requireFile(99, file("new", 99, 999))
+	}
+}
+
+func TestALineThatIsDamaged(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	r.Note(file("b", 2, 11))
+	r.Note(file("c", 3, 12))
+	r.Commit()
+	whole, err := os.ReadFile(r.path())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(r.path(), []byte(strings.Replace(string(whole), "\n2 b ", "\n2 c ", 1)), 0o644))
+	r.open("root")
+	r.requireFile(1, file("a", 1, 10))
+	r.requireNone(2)
+	r.requireNone(3)
+}
+
+// A line that somebody made leads into no circle.
+func TestLinesThatPointForward(t *testing.T) {
+	r := newRig(t)
+	f := file("a", 1, 10)
+	at := r.file.add(&f, 1<<20)
+	r.index(&f, at)
+	r.requireNone(1)
+	r.addBehind(behind{1, 10})
+	require.Empty(t, r.Behind(func(string, uint64) bool { return true }))
+}
+
+// The other names of a file are behind if one of them becomes another file, or one of another file.
+func TestNamesThatAreBehind(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("d/a", 1, 10))
+	r.Note(file("e/b", 1, 10))
+	r.Note(file("f/c", 1, 10))
+	r.Note(file("g/other", 2, 20))
+	all := func(path string, node uint64) bool { return node == 10 }
+	require.Empty(t, r.Behind(all))
+
+	r.Note(file("e/b", 1, 11))
+	require.Equal(t, map[string]bool{"d": true, "f": true}, r.Behind(func(path string, node uint64) bool { return node == 10 && path != "e/b" }))
+	require.Empty(t, r.Behind(all), "once")
+	r.Note(file("e/b", 1, 12))
+	require.Empty(t, r.Behind(func(string, uint64) bool { return false }))
+
+	r.Note(file("f/c", 2, 20))
+	require.Equal(t, map[string]bool{"d": true, "e": true}, r.Behind(func(path string, node uint64) bool { return node == 12 }))
+	r.Leave("d/a")
+	require.Equal(t, map[string]bool{"e": true}, r.Behind(func(path string, node uint64) bool { return node == 12 }))
+}
+
+// Two names of one file were listed at different times. What was listed last, by the ctime at the source,
+// counts, and the other name is behind.
+func TestANameOfAnEarlierVersion(t *testing.T) {
+	r := newRig(t)
+	later := file("a", 1, 10)
+	later.CTime = later.CTime.Add(1)
+	r.Note(later)
+	r.Note(file("d/b", 1, 11))
+	r.requireFile(1, later)
+	require.Equal(t, map[string]bool{"d": true}, r.Behind(func(path string, node uint64) bool { return path == "d/b" && node == 11 }))
+	r.Note(file("a", 1, 12))
+	r.requireFile(1, later)
+	f := file("c", 1, 10)
+	r.Note(f)
+	f.CTime = later.CTime
+	r.requireFile(1, f)
+}
+
+// A flush that failed, and a disk that is full: nothing is known then.
+func TestForget(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	r.Commit()
+	r.Forget()
+	r.requireNone(1)
+	r.Note(file("b", 1, 10))
+	r.Commit()
+	r.open("root")
+	r.requireFile(1, file("b", 1, 10))
+	require.NoError(t, r.file.file.Close())
+	r.Note(file("c", 2, 10))
+	r.Commit()
+	r.requireNone(1)
+	r.Note(file("c", 2, 10))
+	r.requireNone(2)
+}
+
+// The index against a map, over restarts. Most of its lines get out of date, so that it is written anew.
+func TestIndexAgainstAModel(t *testing.T) {
+	r := newRig(t)
+	random := rand.New(rand.NewPCG(1, 1))
+	names, nodes := map[string]uint64{}, map[uint64]uint64{}
+	for step := range 40_000 {
+		path, same := fmt.Sprintf("d%d/f", random.IntN(500)), uint64(1+random.IntN(300))
+		switch random.IntN(10) {
+		case 0:
+			r.Leave(path)
+			delete(names, path)
+		case 1:
+			nodes[same] = uint64(1 + step)
+			fallthrough
+		default:
+			if nodes[same] == 0 {
+				nodes[same] = uint64(1 + step)
+			}
+			r.Note(file(path, same, nodes[same]))
+			names[path] = same
+		}
+		if step%10_000 == 9_999 {
+			lines := r.file.size
+			r.Commit()
+			r.open("root")
+			require.True(t, step < 30_000 || r.file.size < lines)
+			require.Empty(t, r.behind)
+		}
+		if step%1000 != 0 {
+			continue
+		}
+		for path, same := range names {
+			f, ok := r.Of(path)
+			require.True(t, ok)
+			require.Equal(t, same, f.Same)
+			require.Equal(t, nodes[same], f.Node)
+		}
+	}
+}
+
+// With too many names all are forgotten. The memory is bounded.
+func TestTooManyNames(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	r.names.n = mostSlots / 4 * 3
+	r.Note(file("b", 2, 11))
+	r.requireNone(1)
+	r.requireFile(2, file("b", 2, 11))
+	require.Len(t, r.names.slots, someSlots)
+}
+
+// A file of which only the number of links changed may have other bytes.
+func TestLinksOfAnotherVersion(t *testing.T) {
+	f := file("a", 1, 10)
+	e := mtree.Entry{Kind: mtree.File, Has: mtree.HasSame | mtree.HasCTime, Same: 1, Size: 7, MTime: f.MTime, CTime: f.CTime}
+	require.True(t, f.IsOf(&e))
+	for _, change := range []func(e *mtree.Entry){
+		func(e *mtree.Entry) { e.CTime = e.CTime.Add(1) },
+		func(e *mtree.Entry) { e.Has &^= mtree.HasCTime },
+		func(e *mtree.Entry) { e.Has &^= mtree.HasSame },
+		func(e *mtree.Entry) { e.Size++ },
+		func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) },
+		func(e *mtree.Entry) { e.Same++ },
+	} {
+		other := e
+		change(&other)
+		require.False(t, f.IsOf(&other))
+	}
+}
