@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -56,14 +57,17 @@ func (c *Client) Load(log *slog.Logger, source string) (config *tls.Config, auth
 	return config, authorization, nil
 }
 
-// Each returns a Client for each of several sources. The token and the headers of c are for the first, and
-// for those at the same scheme, host and port, or socket: they may be secret. The others get no more
-// than a login by Netrc, which names its host. The certificate is for all: it is no secret.
+// Each returns a Client for each of several sources. The token and the headers of c are for the first that
+// is a server, and for those at the same scheme, host and port, or socket: they may be secret. The others
+// get no more than a login by Netrc, which names its host. The certificate is for all: it is no secret.
 func (c *Client) Each(sources []string) []*Client {
+	first := ""
 	list := make([]*Client, len(sources))
 	for i, source := range sources {
+		at := originOf(source)
+		first = cmp.Or(first, at)
 		one := &Client{CA: c.CA, Cert: c.Cert, Key: c.Key, Netrc: c.Netrc, some: len(sources) > 1}
-		if i == 0 || originOf(source) != "" && originOf(source) == originOf(sources[0]) { // guard (always): TestSecretsGoToOneHost
+		if at == first { // guard (always): TestSecretsGoToOneHost
 			one.TokenFile, one.Headers = c.TokenFile, c.Headers
 		}
 		list[i] = one

@@ -17,10 +17,10 @@ func TestSecretsGoToOneHost(t *testing.T) {
 	for first, others := range map[string]map[string]bool{
 		"https://a/x/": {
 			"https://A:443/y/": true, "https://u:p@a/": true,
-			"http://a/": false, "https://a:444/": false, "https://b/": false, "unix:/a": false, "/a": false, "a": false, "https://a.b/": false,
+			"http://a/": false, "https://a:444/": false, "https://b/": false, "unix:/a": false, "/a": false, "a": false, "https://a.b/": false, "": false,
 		},
 		"unix:/s:/x/": {"unix:/s": true, "unix:/s:/y/": true, "unix:/s2": false, "http://localhost/": false},
-		"/srv/a":      {"/srv/a": false, "/srv/b": false, "http://a/": false},
+		"/srv/a":      {"/srv/b": true, "http://a/": true}, // a directory is sent nothing
 	} {
 		for other, is := range others {
 			list := c.Each([]string{first, other})
@@ -38,6 +38,13 @@ func TestSecretsGoToOneHost(t *testing.T) {
 			}
 		}
 	}
+}
+
+// After a directory the first server is the one that they are for.
+func TestSecretsGoToTheFirstServer(t *testing.T) {
+	c := &Client{Headers: []string{"X-Secret: s"}}
+	list := c.Each([]string{"/srv/a", "http://a/", "http://b/", "http://a:80/"})
+	require.Equal(t, []bool{true, false, true}, []bool{len(list[1].Headers) > 0, len(list[2].Headers) > 0, len(list[3].Headers) > 0})
 }
 
 // The netrc file has logins by host. Of several hosts each gets its own, and one that is not named none.

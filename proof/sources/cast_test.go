@@ -21,7 +21,6 @@ type cast struct {
 	dir   string
 	args  map[string][]string
 	alive map[string]*proof.Process
-	log   int // files of the log so far
 }
 
 // newCast starts the programs: a watch and two serves of the tree, and a copy with its serve.

@@ -62,7 +62,7 @@ func (e *eye) look() {
 			return nil
 		case d.IsDir() && d.Name() == mtree.MarkerName:
 			return fs.SkipDir
-		case d.Type().IsRegular():
+		case d.Type().IsRegular() && !strings.HasSuffix(path, ".new"): // the writer has written those in part
 			e.lookAtFile(path)
 		}
 		return nil

@@ -117,7 +117,7 @@ func (s *sources) root(ctx context.Context, poll source.Poll) (source.Root, erro
 		s.list[s.used].set(causeText(err), s.c.Now())
 	}
 	sleep(ctx, restartPause)
-	if root, err := s.list[s.used].ask(ctx, askTime, true); err == nil && s.stays(&root) { // guard: TestARestartIsNoSwitch
+	if root, err := s.list[s.used].ask(ctx, askTime, true); err == nil && s.stays(&root) {
 		return root, nil
 	}
 	return s.choose(ctx, poll.Once)
@@ -419,21 +419,23 @@ func (s *sources) List(ctx context.Context, path string, least mtree.Stamp) (sou
 	return l, s.note(err)
 }
 
-// Fetch: see List.
+// Fetch: see List. Once the source is lost no further file is asked for.
 func (s *sources) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
 	return func(yield func(int, source.File) bool) {
-		o, err := s.present()
-		if err != nil {
-			for i := range want {
-				if !yield(i, source.File{Err: err}) {
+		seen := make([]bool, len(want))
+		if o, err := s.present(); err == nil {
+			for i, f := range o.Fetch(ctx, want) {
+				seen[i] = true
+				if _ = s.note(f.Err); !yield(i, f) {
 					return
 				}
+				if s.isLost() { // guard: TestALostSourceEndsAFetch
+					break
+				}
 			}
-			return
 		}
-		for i, f := range o.Fetch(ctx, want) {
-			_ = s.note(f.Err)
-			if !yield(i, f) {
+		for i := range want {
+			if !seen[i] && !yield(i, source.File{Err: source.ErrLost}) {
 				return
 			}
 		}

@@ -3,6 +3,7 @@ package mirror
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -293,6 +294,28 @@ func TestALostSourceEndsAPass(t *testing.T) {
 	require.EqualValues(t, 1, b.stats.SourceChanges.Load())
 	require.Less(t, b.stats.Requests.Load(), int64(3*len(lines)))
 	require.Less(t, strings.Count(b.log.String(), "msg=failed"), 20, "not each path is named")
+}
+
+// Nor is each of many files of one directory asked for: a first copy went on for two minutes with that.
+func TestALostSourceEndsAFetch(t *testing.T) {
+	var lines []string
+	for i := range 500 {
+		lines = append(lines, fmt.Sprintf("d/f%d = one", i))
+	}
+	s := watched(t, lines...)
+	b := ofServed(t, s.root, s.root)
+	first := b.servers[0]
+	var once atomic.Bool
+	first.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && !once.Swap(true) {
+			go first.Close()
+			<-r.Context().Done()
+		}
+		return false
+	})
+	b.equal(s)
+	require.EqualValues(t, 1, b.stats.SourceChanges.Load())
+	require.Less(t, b.stats.Requests.Load(), int64(200))
 }
 
 // What is sent to a source comes with it, and nothing else does.
