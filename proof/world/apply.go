@@ -34,7 +34,7 @@ func (w *World) change(c *change, s Step) error {
 		away = c.away(s.Args)
 	}
 	end := w.history.begin(w.model, next, away)
-	defer end()
+	defer func() { end() }()
 	w.mu.Unlock()
 	if err != nil {
 		w.say("%s: left out, %v", s, err)
@@ -50,7 +50,10 @@ func (w *World) change(c *change, s Step) error {
 		w.faults.border = time.Now()
 	}
 	if err != nil {
-		w.stale = w.stale || c.rough || !plain(err)
+		if c.rough || !plain(err) {
+			w.stale = true
+			w.halves, end = append(w.halves, end), func() {} // until it is known what it did
+		}
 		w.history.coming(w.model, w.model, nil) // it stays as it was
 		return nil
 	}
@@ -152,6 +155,10 @@ func (w *World) readAnew() error {
 		m.root.kids["mnt"] = w.model.root.kids["mnt"] // covered
 	}
 	w.become(m)
+	for _, end := range w.halves {
+		end()
+	}
+	w.halves = nil
 	return nil
 }
 

@@ -53,6 +53,21 @@ func TestTheModelIsMadeAnewWhenAllAreDone(t *testing.T) {
 	require.False(t, w.stale)
 }
 
+// rm -r took seconds and failed half way. What it had removed was gone from the copy before the model
+// was made anew: "deleted: the source always had it".
+func TestWhatIsHalfRemovedMayBeLacked(t *testing.T) {
+	w := &World{model: newModel(), history: newHistory(), src: t.TempDir(), counted: map[string]int{}}
+	w.site = site{root: w.src, aside: t.TempDir()}
+	require.NoError(t, w.plant())
+	later := time.Now().Add(time.Hour)
+	require.False(t, w.history.mayLack("s0/k0/f1", file, later))
+	require.NoError(t, w.step(Step{Name: "remove", Args: []string{"s0/k0"}, User: 4321}))
+	require.True(t, w.stale)
+	require.True(t, w.history.mayLack("s0/k0/f1", file, later))
+	require.NoError(t, w.readAnew())
+	require.False(t, w.history.mayLack("s0/k0/f1", file, later), "it is there")
+}
+
 // A snapshot of when watch ran as an ordinary user was put back under a watch with few inotify
 // watches, which is root of a user namespace, and nobody else's files are its own there. It
 // could not write to .tidemark, and was taken for a finding.

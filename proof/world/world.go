@@ -31,8 +31,9 @@ type World struct {
 	mu      sync.Mutex // guards what follows
 	model   *model
 	history *history
-	stale   bool // a change failed half way: the model must be read anew
-	linked  bool // something was written that is not heard
+	stale   bool     // a change failed half way: the model must be read anew
+	halves  []func() // the ends of those, called when it is
+	linked  bool     // something was written that is not heard
 	found   []string
 	log     []string
 

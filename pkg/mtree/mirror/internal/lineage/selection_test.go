@@ -9,6 +9,7 @@ import (
 func TestSelection(t *testing.T) {
 	for _, s := range []Selection{
 		{}, {Filters: []string{"- *.o", "+ a"}, NoLinks: true}, {NoDelete: true, NoLinks: true, Owner: true},
+		{Chmod: []string{"D755,F644"}}, {Chown: "1:2"}, {Owner: true, Chmod: []string{"go="}, Chown: "web"},
 	} {
 		require.Equal(t, s, ParseSelection(s.Rules()))
 	}

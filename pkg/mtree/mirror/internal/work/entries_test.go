@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/mirror/internal/rights"
 )
 
 // What a visit sees of the copy: all but what filters exclude, and in the root all but the
@@ -123,4 +124,15 @@ func TestFiltersOfAListing(t *testing.T) {
 	entries := []mtree.Entry{file("f"), file("x")}
 	require.Equal(t, entries, b.env.wanted("d", entries))
 	require.Equal(t, entries[:1], b.env.wanted("d", []mtree.Entry{file("f"), dir("x")}))
+}
+
+// The modes that --chmod gives are those that the plan compares with.
+func TestRightsOfAListing(t *testing.T) {
+	b := newBench(t, 0, "")
+	var err error
+	b.env.Rights, err = rights.Parse([]string{"D750,F604"}, "", true)
+	require.NoError(t, err)
+	got := b.env.wanted("d", []mtree.Entry{file("f"), dir("x")})
+	require.EqualValues(t, 0o604, got[0].Mode)
+	require.EqualValues(t, 0o750, got[1].Mode)
 }

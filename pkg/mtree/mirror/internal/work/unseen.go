@@ -22,12 +22,17 @@ var never = mtree.Unix(1, 0)
 // plan that compares the others.
 func (v *VisitResult) knownBy(o *plan.Options) mtree.Stamp {
 	switch {
-	case v.Had && o.CheckAll && (v.Listing.HasNow || o.ByCTime):
+	case o.CheckAll && (o.ByCTime || v.hasOld() && v.Listing.HasNow):
 		return never // guard: TestSimulationFound
 	case o.ByCTime:
 		return o.Listed.Add(plan.CTimeSlack - o.Slack) // guard (returns v.Before.Now): TestSimulationFound
 	}
 	return mtree.Stamp{}
+}
+
+// hasOld reports whether files of the copy may be from before this visit: it had a record or entries.
+func (v *VisitResult) hasOld() bool {
+	return v.Had || v.InCopy > 0 || v.Unseen // guard (without v.InCopy > 0): TestSimulationFound
 }
 
 // keepKnown puts that into the record. Files whose bytes were compared before are forgotten

@@ -18,6 +18,8 @@ import (
 func TestTheTimeOfAPart(t *testing.T) {
 	for name, c := range map[string]struct {
 		had, all, byCTime, hasNow bool
+		inCopy                    int64
+		unseen                    bool
 		want                      mtree.Stamp
 	}{
 		"known by time":                  {had: true, byCTime: true, hasNow: true, want: before},
@@ -27,8 +29,12 @@ func TestTheTimeOfAPart(t *testing.T) {
 		"all, and it tells no time now":  {had: true, all: true, byCTime: true, want: never},
 		"all, and there was no time":     {had: true, all: true},
 		"all are compared, not recorded": {all: true, hasNow: true},
+		"so, and it had entries":         {all: true, hasNow: true, inCopy: 1, want: never},
+		"so, and it had excluded ones":   {all: true, hasNow: true, unseen: true, want: never},
+		"so, and none are compared":      {hasNow: true, inCopy: 1, unseen: true},
+		"so, and there is no time":       {all: true, inCopy: 1, unseen: true},
 	} {
-		v := &VisitResult{Had: c.had}
+		v := &VisitResult{Had: c.had, InCopy: c.inCopy, Unseen: c.unseen}
 		v.Listing.HasNow = c.hasNow
 		o := plan.Options{CheckAll: c.all, ByCTime: c.byCTime, Slack: plan.CTimeSlack}
 		if c.byCTime {

@@ -229,10 +229,20 @@ func TestARootThatIsAnotherTree(t *testing.T) {
 		require.True(t, ended())
 		require.True(t, ended(), "still")
 	})
+	simulated(t, 0, func(t *testing.T, w *world) {
+		tree := w.open(Config{})
+		require.NoError(t, w.Shell.Rename("/tree", "/old", 0))
+		require.NoError(t, w.Shell.Mkdir("/tree", 0o755))
+		copied := source()
+		copied.Inode = 99
+		w.says(copied, state.Status{State: wire.Watched})
+		require.True(t, tree.Reread().Replaced)
+		<-tree.Another() // a copy of a tree, with its marker, is a tree
+	})
 }
 
 // With a state directory elsewhere, what it says is of one root only: another directory at the
-// path of that root is not known to be a tree.
+// path of that root is not known to be a tree, and that root is one.
 func TestAStateDirTellsOfOneRoot(t *testing.T) {
 	simulated(t, 0, func(t *testing.T, w *world) {
 		require.NoError(t, w.Shell.Mkdir("/state", 0o755))
@@ -257,6 +267,12 @@ func TestAStateDirTellsOfOneRoot(t *testing.T) {
 			t.Fatal("nobody kept what is there")
 		default:
 		}
+
+		tree = w.open(Config{StateDir: "/state"})
+		require.NoError(t, w.Shell.Remove("/tree"))
+		require.NoError(t, w.Shell.Rename("/old", "/tree", 0))
+		require.True(t, tree.Reread().Replaced)
+		<-tree.Another()
 	})
 }
 

@@ -319,6 +319,27 @@ func openDir(t *testing.T) (string, *disk.Dir, disk.Info) {
 	return path, dir, info
 }
 
+// Save tells whether it wrote, and whether that failed.
+func TestSaveTellsWhetherItWrote(t *testing.T) {
+	_, _, shows := openDir(t)
+	_, log := openLog(t)
+	l := ownwrites.New(log, nil, at(0))
+	for range 2 {
+		tried, err := l.Save()
+		require.NoError(t, err)
+		require.False(t, tried, "there was nothing")
+		l.Put(shows, 0, ownwrites.Proven, true)
+		tried, err = l.Save()
+		require.NoError(t, err)
+		require.True(t, tried)
+	}
+	require.NoError(t, log.Close())
+	l.Put(shows, 0, ownwrites.Proven, true)
+	tried, err := l.Save()
+	require.Error(t, err)
+	require.True(t, tried)
+}
+
 func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }
 
 func saved(l *ownwrites.Memory) error {
