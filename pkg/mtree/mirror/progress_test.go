@@ -227,6 +227,21 @@ func TestProgressOfAFirstCopyThatGoesOn(t *testing.T) {
 	require.Nil(t, b.status().Filled, "it is complete")
 }
 
+// What a first copy passes over was counted by the pass before, as far as that came to write it down. So the
+// copy tells what its source counted.
+func TestEntriesOfAFirstCopyThatWentOn(t *testing.T) {
+	s, b := overHTTP(t, "a/f = 12345", "b/f = 12345")
+	has := wire.Entries{Files: 2, Directories: 3, Bytes: 10}
+	s.count(has)
+	b.awaitCount(has)
+	b.equal(s)
+	b.alterStatus(func(st *state.Status) { st.State, st.Entries = wire.Filling, nil })
+	s.change("b/f = 123")
+	b.equal(s)
+	require.Equal(t, wire.Mirrored, b.status().State)
+	require.Equal(t, has, b.counted().Entries)
+}
+
 // A copy tells how much it has: what a pass counted that got to everything; else what its source has
 // anew, unless it leaves out some of that.
 func TestEntriesOfACopy(t *testing.T) {

@@ -56,7 +56,7 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 		o.Cause = causeOf(passErr)
 	}
 	o.SourceEntries, o.Selects = a.Counted, m.config.selects()
-	if r.Complete && r.Whole {
+	if r.Complete && r.Whole && (!r.PassedOver || o.Selects || a.Counted.Directories == 0) {
 		at := m.config.Now().Add(-r.Took)
 		o.Counted = &state.Entries{Entries: r.Listing, At: &at}
 	} else if s := m.replica.Status(); !r.Complete && !s.IsComplete() {

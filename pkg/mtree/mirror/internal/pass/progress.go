@@ -35,8 +35,8 @@ func (p *pass) known() (known, finished wire.Entries) {
 	}
 	underWay := min(max(0, p.arriving.Load()-p.result.Bytes), c.waitingBytes)
 	finished = known
-	finished.Files -= c.waitingFiles
-	finished.Bytes -= c.waitingBytes - underWay
+	finished.Files = max(0, known.Files-c.waitingFiles)
+	finished.Bytes = max(0, known.Bytes-(c.waitingBytes-underWay))
 	return known, finished
 }
 
@@ -57,7 +57,11 @@ func (p *pass) isCounted(n *node) bool { return p.result.filling && !p.full && n
 // countListed counts what a listing has.
 func (p *pass) countListed(n *node, v *work.VisitResult) {
 	if v.Listing.IsPart() {
+		p.result.PassedOver = true
 		return
+	}
+	if len(v.Below) < len(v.Plan.Dirs) {
+		p.result.PassedOver = true // guard: TestEntriesOfAFirstCopyThatWentOn
 	}
 	for i := range v.Listing.Entries {
 		if e := &v.Listing.Entries[i]; e.Kind == mtree.File {

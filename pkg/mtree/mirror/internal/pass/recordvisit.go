@@ -38,7 +38,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	}
 	p.env.Replica.Give(n.Path)
 	if v.Same {
-		n.Record = v.Before
+		n.Record, p.result.PassedOver = v.Before, true
 		return
 	}
 	p.noteNews(n, v)

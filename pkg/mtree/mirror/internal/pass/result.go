@@ -51,12 +51,13 @@ type Result struct {
 	Uncopied  replica.Uncopied       // what is not copied, in the directories that were compared
 	IsDeleted func(path string) bool // reports whether the directory at path was deleted, or one above it
 
-	// Listed is what the copy has once the pass has ended, as far as it was listed, if Whole; then
-	// nothing is left out but what the pass did not get to.
-	Listing wire.Entries
-	Whole   bool         // it is a full walk, or the copy was never complete and Filled counts what it passes over
-	Filled  wire.Entries // what is complete in a copy that was never complete as a whole
-	filling bool         // it never was
+	// Listing is what the copy has once the pass has ended, if Whole: as far as it was listed, and as
+	// Filled says of what was not.
+	Listing    wire.Entries
+	Whole      bool         // it is a full walk, or the copy was never complete
+	PassedOver bool         // directories were not listed, or not as a whole
+	Filled     wire.Entries // what is complete in a copy that was never complete as a whole
+	filling    bool         // it never was
 
 	wantFiles, wantBytes int64 // for progress
 }

@@ -244,11 +244,11 @@ func (r *Replica) Publish(o *Outcome) error {
 // NoteSource notes while a pass runs how much the source has. A copy that was never complete is about
 // to have that.
 func NoteSource(s *state.Status, source wire.Entries, selects bool) {
-	if source.Directories == 0 || s.SourceEntries != nil && *s.SourceEntries == source {
+	if source.Directories == 0 {
 		return
 	}
-	s.SourceEntries = &source
-	if !selects || s.Entries == nil {
+	anew := s.SourceEntries == nil || *s.SourceEntries != source
+	if s.SourceEntries = &source; anew && !selects || s.Entries == nil {
 		s.Entries = &state.Entries{Entries: source}
 	}
 }
