@@ -78,7 +78,7 @@ func (env *Env) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err e
 	f := &sparseFile{f: temp}
 	size, err = copyBytes(f, body)
 	// If body broke off, its zeros count as what came.
-	if endErr := f.end(); endErr != nil && err == nil {
+	if endErr := f.end(); endErr != nil && err == nil { // guard: TestAHoleThatCannotBeMade
 		err = replica.Local(endErr)
 	}
 	return size, err
