@@ -169,8 +169,8 @@ func TestTreesEndAtLinksAndMounts(t *testing.T) {
 	require.ErrorIs(t, err, errMount)
 }
 
-// What is written after Skip stands behind the hole, in a file that is new and in one that is continued.
-func TestSkip(t *testing.T) {
+// What is written after AddHole stands behind the hole, in a file that is new and in one that is continued.
+func TestAddHole(t *testing.T) {
 	path := t.TempDir()
 	d := rootAt(t, path)
 	a, err := openStaging(d, "aside")
@@ -190,10 +190,10 @@ func TestSkip(t *testing.T) {
 	_, err = fresh.Write([]byte("a"))
 	require.NoError(t, err)
 	for i, f := range []*TempFile{fresh, part} {
-		require.NoError(t, f.Skip(3))
+		require.NoError(t, f.AddHole(3))
 		_, err = f.Write([]byte("b"))
 		require.NoError(t, err)
-		require.NoError(t, f.Skip(2))
+		require.NoError(t, f.AddHole(2))
 		require.NoError(t, f.Place(d, "f"))
 		text, err := os.ReadFile(filepath.Join(path, "f"))
 		require.NoError(t, err)
