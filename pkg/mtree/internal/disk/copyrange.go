@@ -24,7 +24,7 @@ func (f *TempFile) CopyFrom(r *Regular, offset, length int64) error {
 		hole, n := r.extent(offset, min(length, copyStep))
 		var err error
 		if hole {
-			err = f.Skip(n)
+			err = f.AddHole(n)
 		} else {
 			err = f.copyData(r, offset, n)
 		}

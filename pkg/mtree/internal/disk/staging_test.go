@@ -168,3 +168,35 @@ func TestTreesEndAtLinksAndMounts(t *testing.T) {
 	_, err = rootAt(t, "/").CountPruned("proc", Prune{})
 	require.ErrorIs(t, err, errMount)
 }
+
+// What is written after AddHole stands behind the hole, in a file that is new and in one that is continued.
+func TestAddHole(t *testing.T) {
+	path := t.TempDir()
+	d := rootAt(t, path)
+	a, err := openStaging(d, "aside")
+	require.NoError(t, err)
+	defer a.Close()
+	fresh, err := a.Create(d, "f", true, 0o644)
+	require.NoError(t, err)
+	part, size, err := a.Continue("key", true)
+	require.NoError(t, err)
+	require.Zero(t, size)
+	_, err = part.Write([]byte("a"))
+	require.NoError(t, err)
+	require.NoError(t, part.Keep())
+	part, size, err = a.Continue("key", true)
+	require.NoError(t, err)
+	require.Equal(t, int64(1), size)
+	_, err = fresh.Write([]byte("a"))
+	require.NoError(t, err)
+	for i, f := range []*TempFile{fresh, part} {
+		require.NoError(t, f.AddHole(3))
+		_, err = f.Write([]byte("b"))
+		require.NoError(t, err)
+		require.NoError(t, f.AddHole(2))
+		require.NoError(t, f.Place(d, "f"))
+		text, err := os.ReadFile(filepath.Join(path, "f"))
+		require.NoError(t, err)
+		require.Equal(t, "a\x00\x00\x00b\x00\x00", string(text), i)
+	}
+}

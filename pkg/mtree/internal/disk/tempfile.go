@@ -98,8 +98,8 @@ func (f *TempFile) Write(p []byte) (written int, err error) {
 	return written, nil
 }
 
-// Skip adds n zeros at the end of the file, n > 0, as a hole where the file system knows holes.
-func (f *TempFile) Skip(n int64) error {
+// AddHole adds n zeros at the end of the file, n > 0, as a hole where the file system knows holes.
+func (f *TempFile) AddHole(n int64) error {
 	size, err := sys.Seek(f.fd, n, unix.SEEK_END) // what is written next goes behind the hole
 	if err == nil {
 		err = sys.Ftruncate(f.fd, size)

@@ -50,7 +50,7 @@ func (s *sparseFile) end() error {
 	n := s.zeros
 	s.zeros = 0
 	if s.inHole = n > 0 && (s.inHole || n >= leastHole); s.inHole {
-		return s.f.Skip(n)
+		return s.f.AddHole(n)
 	}
 	_, err := s.f.Write(zeroBytes[:n])
 	return err

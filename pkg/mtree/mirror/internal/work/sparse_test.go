@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -133,5 +134,26 @@ func TestSparseFileThatIsContinued(t *testing.T) {
 		var is unix.Stat_t
 		require.NoError(t, unix.Stat(filepath.Join(path, "f"), &is))
 		require.LessOrEqual(t, is.Blocks*512, int64(3*leastHole), "cut at %d", cut)
+	}
+}
+
+// A hole at the end that cannot be made is an error of the copy's disk: the file would be too short.
+func TestAHoleThatCannotBeMade(t *testing.T) {
+	b := newBench(t, 0, "f")
+	b.env.Sparse = true
+	for _, text := range [][]byte{make([]byte, leastHole), slicesOf(make([]byte, leastHole), []byte("x")), slicesOf([]byte("x"), make([]byte, 8<<20))} {
+		temp, err := b.env.Replica.Staging.Create(b.env.Replica.Root, "new", false, 0o644)
+		require.NoError(t, err)
+		b.Fail = func(call string) error {
+			if strings.HasPrefix(call, "truncate") {
+				return unix.EFBIG
+			}
+			return nil
+		}
+		_, err = b.env.copyBody(temp, bytes.NewReader(text))
+		b.Fail = nil
+		require.ErrorIs(t, err, unix.EFBIG)
+		require.True(t, replica.IsLocal(err))
+		temp.Discard()
 	}
 }

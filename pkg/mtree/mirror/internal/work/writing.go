@@ -79,7 +79,7 @@ func (env *Env) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err e
 	out, end := env.writer(temp)
 	size, err = copyBytes(out, body)
 	// If body broke off, its zeros count as what came.
-	if endErr := end(); endErr != nil && err == nil {
+	if endErr := end(); endErr != nil && err == nil { // guard: TestAHoleThatCannotBeMade
 		err = replica.Local(endErr)
 	}
 	return size, err
