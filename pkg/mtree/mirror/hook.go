@@ -39,10 +39,10 @@ func (h *hook) wanted() bool { return h.config.Exec != "" && !h.config.DryRun }
 
 // recall looks whether an earlier mirror left something untold.
 func (h *hook) recall(r *replica.Replica) {
-	if h.wanted() && r.IsUntold() {
+	if h.wanted() && r.IsUntold() { // guard: TestExecIsOwedAfterAKill
 		h.due = true
 		h.noted.Store(true)
-		h.paths.AddAll() // guard: TestExecIsOwedAfterAKill
+		h.paths.AddAll()
 	}
 }
 
@@ -51,7 +51,7 @@ func (h *hook) changing(r *replica.Replica) {
 	if h.noted.Swap(true) {
 		return
 	}
-	if err := r.SetUntold(); err != nil { // guard: TestExecIsOwedAfterAKill
+	if err := r.SetUntold(); err != nil {
 		h.config.Log.Warn("--exec: if mirror is killed now, the command is never told what changed", "error", err)
 	}
 }
