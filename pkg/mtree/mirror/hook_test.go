@@ -91,7 +91,7 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 // list of paths, and the stamp.
 func (b *bench) told() func() (runs [][]string) {
 	notes := filepath.Join(b.t.TempDir(), "told")
-	b.config.Exec = `{ echo "$TIDEMARK_ROOT $TIDEMARK_STAMP"; tr '\0' '\n'; echo; } >>` + notes
+	b.config.Exec = `{ echo "$TIDEMARK_ROOT $TIDEMARK_STAMP"; tr '\0' '\n'; echo; } >` + notes + ".new; cat " + notes + ".new >>" + notes // whole runs only
 	return func() (runs [][]string) {
 		text, err := os.ReadFile(notes)
 		if err != nil {
@@ -199,7 +199,8 @@ func TestExecThatReadsNothing(t *testing.T) {
 func TestExecEndsWithItsMirror(t *testing.T) {
 	_, b := overHTTP(t, "f = f")
 	began, ended := filepath.Join(t.TempDir(), "began"), filepath.Join(t.TempDir(), "ended")
-	b.config.Exec = "trap 'echo >" + ended + "; exit 1' TERM; echo >" + began + "; sleep 1000 & wait"
+	stays := "(trap '' TERM; echo >" + began + "; while :; do sleep 0.1; done)" // until SIGKILL: it holds our stderr
+	b.config.Exec = "trap 'echo >" + ended + "; exit 1' TERM; " + stays + " & wait"
 	b.config.Out = io.Discard
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
