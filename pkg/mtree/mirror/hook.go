@@ -39,10 +39,10 @@ func (h *hook) wanted() bool { return h.config.Exec != "" && !h.config.DryRun }
 
 // recall looks whether an earlier mirror left something untold.
 func (h *hook) recall(r *replica.Replica) {
-	if h.wanted() && r.IsUntold() {
+	if h.wanted() && r.IsUntold() { // guard: TestExecIsOwedAfterAKill
 		h.due = true
 		h.noted.Store(true)
-		h.paths.AddAll() // guard: TestExecIsOwedAfterAKill
+		h.paths.AddAll()
 	}
 }
 
@@ -51,7 +51,7 @@ func (h *hook) changing(r *replica.Replica) {
 	if h.noted.Swap(true) {
 		return
 	}
-	if err := r.SetUntold(); err != nil { // guard: TestExecIsOwedAfterAKill
+	if err := r.SetUntold(); err != nil {
 		h.config.Log.Warn("--exec: if mirror is killed now, the command is never told what changed", "error", err)
 	}
 }
@@ -88,7 +88,7 @@ func (h *hook) run(ctx context.Context, r *replica.Replica) error {
 }
 
 // execute runs the command in the copy, in a process group of its own. When ctx ends, the group gets
-// SIGTERM, and after hookGrace the command SIGKILL.
+// SIGTERM, and after hookGrace SIGKILL.
 func (h *hook) execute(ctx context.Context, dest string) error {
 	cmd := exec.CommandContext(ctx, "sh", "-c", h.config.Exec)
 	cmd.Dir = dest
@@ -101,8 +101,23 @@ func (h *hook) execute(ctx context.Context, dest string) error {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = hookGrace
 	err := cmd.Run()
+	if ctx.Err() != nil && cmd.Process != nil {
+		endGroup(cmd.Process.Pid)
+	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		return nil // it has ended well, but something that it left running does not read its stdin
 	}
 	return err
+}
+
+// endGroup ends what is left of a process group that got SIGTERM. It takes hookGrace at most.
+func endGroup(group int) {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(hookGrace); time.Now().Before(end); <-look.C {
+		if syscall.Kill(-group, 0) != nil {
+			return // all have ended
+		}
+	}
+	_ = syscall.Kill(-group, syscall.SIGKILL)
 }

@@ -91,7 +91,7 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 // list of paths, and the stamp.
 func (b *bench) told() func() (runs [][]string) {
 	notes := filepath.Join(b.t.TempDir(), "told")
-	b.config.Exec = `{ echo "$TIDEMARK_ROOT $TIDEMARK_STAMP"; tr '\0' '\n'; echo; } >>` + notes
+	b.config.Exec = `{ echo "$TIDEMARK_ROOT $TIDEMARK_STAMP"; tr '\0' '\n'; echo; } >` + notes + ".new; cat " + notes + ".new >>" + notes // whole runs only
 	return func() (runs [][]string) {
 		text, err := os.ReadFile(notes)
 		if err != nil {
@@ -152,8 +152,9 @@ func TestExecThatFailedIsToldAgain(t *testing.T) {
 		s.change("g = g")
 		require.Eventually(t, func() bool { return b.stats.HookErrors.Load() > 1 }, 20*time.Second, time.Millisecond)
 		s.change("h = h")
+		require.Eventually(t, func() bool { _, err := os.Stat(b.path("h")); return err == nil }, 20*time.Second, time.Millisecond)
 		before := b.stats.HookErrors.Load()
-		require.Eventually(t, func() bool { return b.stats.HookErrors.Load() > before }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return b.stats.HookErrors.Load() > before }, 70*time.Second, time.Millisecond)
 		require.NoError(t, os.Remove(fails))
 		require.Eventually(t, func() bool { return len(told()) == 2 }, 70*time.Second, 10*time.Millisecond, "without any further change")
 		require.Equal(t, []string{"g", "h"}, told()[1][1:])
@@ -199,7 +200,8 @@ func TestExecThatReadsNothing(t *testing.T) {
 func TestExecEndsWithItsMirror(t *testing.T) {
 	_, b := overHTTP(t, "f = f")
 	began, ended := filepath.Join(t.TempDir(), "began"), filepath.Join(t.TempDir(), "ended")
-	b.config.Exec = "trap 'echo >" + ended + "; exit 1' TERM; echo >" + began + "; sleep 1000 & wait"
+	stays := "(trap '' TERM; echo >" + began + "; while :; do sleep 0.1; done)" // until SIGKILL: it holds our stderr
+	b.config.Exec = "trap 'echo >" + ended + "; exit 1' TERM; " + stays + " & wait"
 	b.config.Out = io.Discard
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -28,8 +28,23 @@ func (p *pass) tell(lines ...actions.Line) {
 
 // teller gathers lines of one directory.
 type teller struct {
-	dir   string
-	lines []actions.Line
+	dir    string
+	failed map[string]bool // paths
+	lines  []actions.Line
+}
+
+// newTeller returns a teller for a directory in which some changes failed.
+func newTeller(dir string, failed []work.Failure) *teller {
+	t := &teller{dir: dir, failed: make(map[string]bool, len(failed))}
+	for i := range failed {
+		t.failed[failed[i].Path] = true
+	}
+	return t
+}
+
+// isMade reports whether a change of a name in the directory did not fail.
+func (t *teller) isMade(c *mtree.Change) bool {
+	return !t.failed[mtree.JoinPath(t.dir, c.Want.Name)] // guard (returns true): TestWhatFailedIsNotTold
 }
 
 // add adds a line about a name in the directory.
@@ -49,7 +64,7 @@ func (p *pass) tellVisit(n *node, v *work.VisitResult) {
 	if !p.tells() {
 		return
 	}
-	t := teller{dir: n.Path}
+	t := newTeller(n.Path, v.Failed)
 	for _, r := range v.Respelled {
 		t.add(actions.Rename, r.New, r.Kind, "")
 		t.lines[len(t.lines)-1].From = actions.Path(mtree.JoinPath(n.Path, r.Old), r.Kind)
@@ -66,14 +81,9 @@ func (p *pass) tellVisit(n *node, v *work.VisitResult) {
 
 // addMade adds what a visit made, without what failed and what waits for the end of the pass.
 func (t *teller) addMade(v *work.VisitResult) {
-	failed := map[string]bool{}
-	for _, f := range v.Failed {
-		failed[f.Path] = true
-	}
-	isMade := func(c *mtree.Change) bool { return !failed[mtree.JoinPath(t.dir, c.Want.Name)] } // guard (returns true): TestWhatFailedIsNotTold
 	for i := range v.Plan.MakeDirs {
 		c := &v.Plan.MakeDirs[i]
-		if !isMade(c) {
+		if !t.isMade(c) {
 			continue
 		}
 		if c.Have != nil {
@@ -84,12 +94,12 @@ func (t *teller) addMade(v *work.VisitResult) {
 	}
 	for i := range v.Plan.MakeLinks {
 		c := &v.Plan.MakeLinks[i]
-		if isMade(c) && (c.Have == nil || c.Have.Kind != mtree.Dir) {
+		if t.isMade(c) && (c.Have == nil || c.Have.Kind != mtree.Dir) {
 			t.add(actionOf(c), c.Want.Name, mtree.Symlink, "")
 		}
 	}
 	for i := range v.Plan.SetModes {
-		if c := &v.Plan.SetModes[i]; isMade(c) {
+		if c := &v.Plan.SetModes[i]; t.isMade(c) {
 			t.add(actions.Mode, c.Want.Name, c.Want.Kind, "")
 		}
 	}
@@ -115,7 +125,7 @@ func (p *pass) tellFetch(n *node, h *work.FetchResult) {
 	if !p.tells() {
 		return
 	}
-	t, updated := teller{dir: n.Path}, h.Updated
+	t, updated := newTeller(n.Path, nil), h.Updated
 	for i, name := range h.Names {
 		path := mtree.JoinPath(n.Path, name)
 		switch {
@@ -143,11 +153,10 @@ func (p *pass) tellSums(n *node, c *work.SumResult) {
 	if !p.tells() || c.Modes == 0 {
 		return
 	}
-	t := teller{dir: n.Path}
-	for _, change := range c.Equal {
-		path := mtree.JoinPath(n.Path, change.Want.Name)
-		failed := slices.ContainsFunc(c.Failed, func(f work.Failure) bool { return f.Path == path })
-		if change.What&(mtree.Mode|mtree.Owner) != 0 && !failed { // guard (without !failed): TestWhatFailedIsNotTold
+	t := newTeller(n.Path, c.Failed)
+	for i := range c.Equal {
+		change := &c.Equal[i]
+		if change.What&(mtree.Mode|mtree.Owner) != 0 && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
 			t.add(actions.Mode, change.Want.Name, change.Want.Kind, "")
 		}
 	}
