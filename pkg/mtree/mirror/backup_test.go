@@ -133,6 +133,7 @@ func TestBackupIsRecalled(t *testing.T) {
 	s.remove("a")
 	require.Equal(t, exit.Held, exit.Of(b.once()))
 	b.kept()
+	require.Contains(t, b.printStatus(), fmt.Sprintf("\nbackup: %q\n", b.path("../backup")))
 	require.NoError(t, b.release())
 	b.kept("a/f", "a/g")
 	b.keeps(before)
@@ -159,6 +160,7 @@ func TestBackupIsRecalled(t *testing.T) {
 	b.config.BackupDir = ""
 	b.equal(s)
 	require.NoFileExists(t, b.path(".tidemark/backup-dir"))
+	require.NotContains(t, b.printStatus(), "backup")
 }
 
 func mtimeOf(t *testing.T, path string) time.Time {

@@ -48,6 +48,7 @@ type copyReport struct {
 	NotCopied  int64  `json:"not_copied"`
 	Unread     int    `json:"unread,omitempty"` // directories that the source may not read, and that the copy never had whole
 	Held       int64  `json:"held"`             // entries
+	Backup     string `json:"backup,omitempty"` // the backup directory of the mirror that ran last
 
 	Sources       []sourceReport `json:"sources,omitempty"` // if there are several
 	HeldDeletions []heldDeletion `json:"held_deletions,omitempty"`
@@ -208,6 +209,7 @@ func lookAtCopy(dest, stateDir string) (*copyReport, error) {
 		Entries: counters.Entries, Incomplete: counters.Incomplete, Failed: counters.Failed, Error: s.Error,
 		SourceEntries: s.SourceEntries, Counted: l.Counted(), NotCopied: uncopied.Total(), Unread: s.Unread, Held: held.Total(),
 	}
+	r.Backup, _ = l.NotedBackup() // "" if it cannot be read
 	if r.Tree != "" {
 		r.Epoch, r.Older = l.Tree.Epoch, l.Tree.Older
 		if l.Tree.Path != "/" {
@@ -281,6 +283,9 @@ func (r *copyReport) print(w io.Writer) {
 	fmt.Fprintf(w, "not copied: %d\n", r.NotCopied)
 	if r.Unread > 0 {
 		fmt.Fprintf(w, "not readable at the source: %d directories, which the copy never had whole\n", r.Unread)
+	}
+	if r.Backup != "" {
+		fmt.Fprintf(w, "backup: %q\n", r.Backup)
 	}
 	fmt.Fprintf(w, "held: %d\n", r.Held)
 	for i, e := range r.HeldDeletions {

@@ -57,7 +57,7 @@ func (b *Dir) expired(dir *disk.Dir) ([]string, error) {
 	before := b.o.Now().Add(-b.o.Age)
 	err := dir.Scan(func(raw []byte, kind mtree.Kind) error {
 		at, ours := timeOf(string(raw), b.key)
-		if ours && (kind == mtree.Dir || kind == mtree.Other) && at.Before(before) && !b.isInUse(string(raw)) {
+		if ours && (kind == mtree.Dir || kind == mtree.Other) && at.Before(before) && !b.isInUse(string(raw)) { // guard (without !b.isInUse(string(raw))): TestExpire
 			names = append(names, string(raw))
 		}
 		return nil

@@ -36,7 +36,8 @@ func (b *Dir) Move(dir *disk.Dir, name string, p disk.Prune) (int64, error) {
 	}
 	if !c.Stays { // guard (always): TestMove
 		n, err := b.rename(dir, name, info, p.Path, c.Entries)
-		if !disk.IsBeyond(err) { // else it is of a lower layer of an overlayfs
+		// A directory of a lower layer of an overlayfs is renamed by nobody.
+		if !disk.IsBeyond(err) { // guard (always): backup.txtar
 			return n, err
 		}
 	}

@@ -155,7 +155,7 @@ func (b *Dir) probe(dir *disk.Dir) error {
 	switch {
 	case err == nil, exit.Of(err) == exit.Refused:
 		return err
-	case disk.IsBeyond(err): // guard: TestAnotherFileSystem
+	case disk.IsBeyond(err): // guard: backup.txtar
 		return exit.With(exit.Refused, fmt.Errorf("--backup-dir %q: %w", b.path, err), remedyOther)
 	}
 	return exit.With(exit.Local, fmt.Errorf("--backup-dir %q: %w", b.path, err), remedyUse)
@@ -167,7 +167,7 @@ func outward(err error) error {
 	if err == nil {
 		return nil
 	}
-	if disk.IsAbsent(err) || errors.Is(err, fs.ErrExist) { // guard: TestADirectoryThatIsRemoved
+	if disk.IsGone(err) || errors.Is(err, fs.ErrExist) { // guard: TestADirectoryThatIsRemoved
 		return fmt.Errorf("backup directory: %s", err)
 	}
 	return fmt.Errorf("backup directory: %w", err)

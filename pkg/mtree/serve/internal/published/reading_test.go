@@ -241,6 +241,28 @@ func TestARootThatIsAnotherTree(t *testing.T) {
 	})
 }
 
+// The root could not be looked at for a moment, and was taken for another tree: serve ended.
+func TestARootThatCannotBeStated(t *testing.T) {
+	simulated(t, 0, func(t *testing.T, w *world) {
+		w.says(source(), state.Status{State: wire.Watched})
+		tree := w.open(Config{})
+		failed := false
+		for n := 1; n < 20; n++ {
+			w.Refuse("stat tree", unix.EACCES, 0)
+			w.RefuseNth("stat tree", n, unix.EACCES)
+			failed = tree.Reread().Replaced || failed
+			select {
+			case <-tree.Another():
+				t.Fatal("it is the same tree")
+			default:
+			}
+			w.Fail = nil
+		}
+		require.True(t, failed, "it happened")
+		require.Equal(t, wire.Watched, tree.Reread().State)
+	})
+}
+
 // With a state directory elsewhere, what it says is of one root only: another directory at the
 // path of that root is not known to be a tree, and that root is one.
 func TestAStateDirTellsOfOneRoot(t *testing.T) {

@@ -188,7 +188,8 @@ func (t *Tree) read() (*Snapshot, error) {
 		err = stillErr
 	case stillErr != nil:
 		s.Replaced, s.State = true, wire.Degraded
-		s.another = t.isTreeAt(t.cfg.Root) // guard: TestARootThatIsAnotherTree
+		// Only then: another error may be one of the root itself, for a moment.
+		s.another = errors.Is(stillErr, disk.ErrReplaced) && t.isTreeAt(t.cfg.Root) // guard (without errors.Is): TestARootThatCannotBeStated
 	}
 	if err == nil && s.Published.HasExceptions() {
 		_, err = t.exceptionsReader.Read(t.root, t.cfg.StateDir)
