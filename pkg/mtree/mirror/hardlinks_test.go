@@ -331,9 +331,12 @@ func TestAFileThatWasTouchedInTheCopy(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(b.path("a/f"), []byte("own"), 0o644))
 		require.NoError(t, os.Chtimes(b.path("a/f"), time.Time{}, info.ModTime()))
-		s.link("a/f", "d/new")
+		require.NoError(t, os.Rename(s.path("a"), s.path("moved"))) // the file's ctime stays
+		s.publish("moved")
 		b.equalLinks(s)
-		for _, name := range []string{"a/f", "b/g", "c/h", "d/new"} {
+		s.link("b/g", "d/new")
+		b.equalLinks(s)
+		for _, name := range []string{"moved/f", "b/g", "c/h", "d/new"} {
 			require.Equal(t, "one", b.read(name), "the others were linked to the one that was fetched")
 		}
 	})

@@ -146,7 +146,7 @@ func (p *pass) commitLinks() {
 	}
 	index.Commit() // guard: TestLinksAcrossPasses
 	behind := index.Behind(p.isStill)
-	if !p.changedAny { // guard: TestASameThatLies
+	if !p.changedAny {
 		return
 	}
 	for _, path := range slices.Sorted(maps.Keys(behind)) {

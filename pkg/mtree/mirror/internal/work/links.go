@@ -73,7 +73,7 @@ func (env *Env) isLinked(t *Target, nested bool, c mtree.Change) bool {
 		if is && f.Node != c.Have.Same {
 			index.Leave(path)
 		}
-		return !is || f.Node != c.Have.Same // guard: TestALinkThatIsTakenApart
+		return !is || f.Node != c.Have.Same // guard (returns true): TestALinkThatIsTakenApart
 	}
 	defer index.Lock(c.Want.Same)() // or two names that nobody knew would both be taken for the one to link to
 	f, known := index.Find(c.Want.Same)
@@ -136,7 +136,6 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 	if err != nil {
 		return false, err
 	}
-	// guard (without known): TestASameThatLies
 	if now, known := index.Find(c.Want.Same); known && !changed && c.Want.CTime.Before(now.CTime) {
 		return false, nil // its listing was read before, or these are no names of one file
 	}
