@@ -248,8 +248,8 @@ func TestARootThatCannotBeStated(t *testing.T) {
 		tree := w.open(Config{})
 		failed := false
 		for n := 1; n < 20; n++ {
-			w.Refuse("stat tree", unix.EACCES, 0)
-			w.RefuseNth("stat tree", n, unix.EACCES)
+			w.Refuse("statx tree", unix.EACCES, 0)
+			w.RefuseNth("statx tree", n, unix.EACCES)
 			failed = tree.Reread().Replaced || failed
 			select {
 			case <-tree.Another():
