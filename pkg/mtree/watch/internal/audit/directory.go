@@ -157,7 +157,7 @@ func (s *scan) list(v *visit) error {
 			})
 			return nil
 		}
-		counted.add(info)
+		counted.add(info.Kind, info.Size)
 		v.raise(stamprule.Past(info.MTime, info.CTime, now))
 		if s.judge(v, info) {
 			changed = true
@@ -178,13 +178,13 @@ func (s *scan) list(v *visit) error {
 // tally counts the entries of one directory that are no directories.
 type tally struct{ files, bytes, others int64 }
 
-func (t *tally) add(info disk.Info) {
-	if info.Kind != mtree.File {
+func (t *tally) add(kind mtree.Kind, size int64) {
+	if kind != mtree.File {
 		t.others++
 		return
 	}
 	t.files++
-	t.bytes += info.Size
+	t.bytes += size
 }
 
 // count adds what one directory has to the counts of the scan.
