@@ -126,7 +126,7 @@ func (env *Env) acceptListing(ctx context.Context, t *Target, given *source.Root
 	if v.Listing.IsPart() && !env.isSame(t, v, info) && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
-	// guard (without env.mayBeBehind): TestTheOtherNameIsListedAnew
+	// guard (env.mayBeBehind(v) -> false): TestTheOtherNameIsListedAnew
 	if given != nil && given.Past || env.isPast(v) || given == nil && env.mayBeBehind(v) { // guard: TestAListingOfThePastIsReadAnew
 		if err := env.readAnew(ctx, t, given, v); err != nil {
 			return err
