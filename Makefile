@@ -18,7 +18,8 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS)
+.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS) \
+	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
 all: $(PROGRAMS)
 
@@ -56,26 +57,50 @@ UNRACED := ^(TestSimulat.*|TestBombs)$$
 # The tests that flush most run in memory.
 MIRROR := ./pkg/mtree/mirror
 
-# -p 1: some tests lower sysctls of the whole machine while they run. With it one package is compiled
-# at a time, too: so what all of them use is compiled before.
+# What CI runs. Two at a time where one of them mostly waits; what needs the machine for
+# itself, or lowers a sysctl that the other feels, runs beside nothing that hears or measures.
+BESIDE = $(MAKE) --no-print-directory --output-sync=target -j2
+
 test: deps all lint
 	CGO_ENABLED=1 $(GO) build -race ./...
-	CGO_ENABLED=1 sh tools/memory $(GO) test -race -timeout 20m -skip '$(UNRACED)' $(MIRROR)
-	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m -skip '$(UNRACED)' $$($(GO) list ./pkg/... ./internal/... ./cmd/... | grep -v '$(MIRROR:.%=%)$$')
-	$(GO) test -p 1 -timeout 20m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
-	$(GO) test -timeout 20m ./e2e/... ./proof/...
-	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
-	TIDEMARK_TEST_HTTP=std sh tools/memory $(GO) test -timeout 20m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' $(MIRROR)/...
-	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 20m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
+	$(BESIDE) race-mirror race-others
+	$(BESIDE) race-watch simulations
+	$(BESIDE) scripts std
+	$(BESIDE) scripts-inotify guards
 	$(GO) test -timeout 20m -run TestCrowd ./pkg/mtree/serve
-	$(GO) -C tools test ./...
-	$(MAKE) mutants SAMPLE=1
-	$(MAKE) interop
-	$(MAKE) filesystems
-	$(MAKE) copies
-	$(MAKE) systemd
+	$(BESIDE) filesystems interop
+	$(BESIDE) copies systemd
 	$(MAKE) fuzz FUZZ='$(OLDFUZZ)' FUZZTIME=3s
 	$(MAKE) demo ONCE=1
+
+# With the race detector. -p 1: some tests lower sysctls of the whole machine while they run;
+# those that do are in HEARING.
+RACE    = CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m -skip '$(UNRACED)'
+HEARING = ./pkg/mtree/watch/... ./pkg/mtree/internal/notify/...
+race-mirror:
+	CGO_ENABLED=1 sh tools/memory $(GO) test -race -timeout 20m -skip '$(UNRACED)' $(MIRROR)
+race-watch:
+	$(RACE) $(HEARING)
+race-others:
+	$(RACE) $$($(GO) list ./pkg/... ./internal/... ./cmd/... | grep -vE '/mtree/(mirror|watch(/.*)?|internal/notify(/.*)?)$$')
+
+simulations:
+	$(GO) test -p 1 -timeout 20m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
+
+# The programs, as users run them.
+scripts:
+	$(GO) test -timeout 20m ./e2e/... ./proof/...
+scripts-inotify:
+	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
+
+# Over net/http alone.
+std:
+	TIDEMARK_TEST_HTTP=std sh tools/memory $(GO) test -timeout 20m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' $(MIRROR)/...
+	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 20m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
+
+guards:
+	$(GO) -C tools test ./...
+	$(MAKE) mutants SAMPLE=1
 
 # With the programs that deps installs; a missing program fails.
 interop:

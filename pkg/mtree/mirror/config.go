@@ -232,7 +232,7 @@ func (c *Config) limits() limits.Limits {
 }
 
 // selects reports whether a complete copy may have less, or more, than its source.
-func (c *Config) selects() bool { return len(c.Filters) > 0 || c.NoDelete }
+func (c *Config) selects() bool { return len(c.Filters) > 0 || c.NoDelete || !c.limits().None() }
 
 // rules are the parts of a Config that need compiling.
 type rules struct {

@@ -178,6 +178,7 @@ func (q *queue) addSums(f nodeFiles) {
 // addLinks adds files to link to other names of theirs. Their node waits for them.
 func (q *queue) addLinks(f nodeFiles) {
 	f.n.open++
+	q.wait(&f)
 	if q.links.add(f) {
 		q.flush(&q.links, linkTask)
 	}
