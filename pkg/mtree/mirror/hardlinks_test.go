@@ -497,3 +497,16 @@ func TestLinksOfAnotherSource(t *testing.T) {
 	b.equal(s)
 	b.equalLinks(s)
 }
+
+// Names that are linked count as files that are fetched do.
+func TestProgressOfLinks(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one")
+	s.link("a/f", "b/g", "c/h", "c/i")
+	b.config.HardLinks = true
+	var last Progress
+	b.config.Progress = func(p Progress) { last = p }
+	b.equalLinks(s)
+	require.Equal(t, last.Total, last.Finished)
+	require.EqualValues(t, 4, last.Total.Files)
+	require.EqualValues(t, 1000, last.Permill)
+}
