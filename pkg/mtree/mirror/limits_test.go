@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -284,25 +285,32 @@ type rough struct {
 	date    time.Time
 	chunked bool
 	sent    int
+	mu      *sync.Mutex // guards it all: an answer that is broken off ends later
 }
 
 func (s *rough) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	size, date, listed := s.size, s.date, s.listed
+	s.mu.Unlock()
 	if r.URL.Path == "/" {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprintf(w, "<html><head><title>Index of /</title></head><body><pre>\n<a href=\"f\">f</a> %s %s\n</pre></body></html>\n",
-			s.date.UTC().Format("2006-01-02 15:04"), s.listed)
+			date.UTC().Format("2006-01-02 15:04"), listed)
 		return
 	}
-	w.Header().Set("Last-Modified", s.date.UTC().Format(http.TimeFormat))
+	w.Header().Set("Last-Modified", date.UTC().Format(http.TimeFormat))
 	if !s.chunked {
-		w.Header().Set("Content-Length", fmt.Sprint(s.size))
+		w.Header().Set("Content-Length", fmt.Sprint(size))
 	}
 	if r.Method == http.MethodHead {
 		return
 	}
-	for left := s.size; left > 0; left -= 1000 {
+	for left := size; left > 0; left -= 1000 {
 		n, err := w.Write(bytes.Repeat([]byte("x"), min(left, 1000)))
-		if s.sent += n; err != nil {
+		s.mu.Lock()
+		s.sent += n
+		s.mu.Unlock()
+		if err != nil {
 			return
 		}
 		_ = http.NewResponseController(w).Flush()
@@ -334,6 +342,7 @@ func TestWhatOnlyTheAnswerTells(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.server
+			s.mu = &sync.Mutex{}
 			s.Server = fastpathtest.NewServer(t, &s)
 			t.Cleanup(s.Close)
 			b := newBench(t, s.URL)
@@ -345,6 +354,8 @@ func TestWhatOnlyTheAnswerTells(t *testing.T) {
 					require.Contains(t, b.out.String(), "skipped 1, failed 0")
 				}
 			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			require.Equal(t, c.asks, s.sent > 0)
 			require.Less(t, s.sent, 30<<20, "it is not read to its end")
 			if c.want != "" { // it grows beyond the limit: what the copy has stays, and is counted
@@ -352,6 +363,8 @@ func TestWhatOnlyTheAnswerTells(t *testing.T) {
 					s.listed = "90M"
 				}
 				if b.config.MaxSize > 0 {
+					s.mu.Unlock()
+					defer s.mu.Lock()
 					require.NoError(t, b.once())
 					require.Equal(t, c.want, b.names())
 					require.Equal(t, int64(1), b.uncopied())
