@@ -410,6 +410,12 @@ func TestAFailedFlushForgetsLinks(t *testing.T) {
 
 // --verify --repair keeps the links of a copy.
 func TestHardLinksAreRecalled(t *testing.T) {
+	for range 5 {
+		hardLinksAreRecalled(t)
+	}
+}
+
+func hardLinksAreRecalled(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	s.link("a/f", "b/g", "c/h")
 	b.config.HardLinks = true
@@ -461,6 +467,24 @@ func TestBackupOfLinkedNames(t *testing.T) {
 	})
 }
 
+// A name gets another version and another mode than the name that it would be linked to: a copy of that takes its
+// place, and what it had is in the backup.
+func TestBackupOfLinkedModes(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "b/g = another")
+	s.link("a/f", "c/h")
+	b.config.HardLinks = true
+	b.config.BackupDir = ".tidemark/backup"
+	b.equalLinks(s)
+	before := b.snapshot()
+	s.link("a/f", "b/g")
+	require.NoError(t, os.Chmod(s.path("b/g"), 0o600))
+	s.publish("b/g")
+	require.NoError(t, b.once())
+	require.NoError(t, b.once())
+	b.equalLinks(s)
+	require.Contains(t, b.backups()["b/g"], before["b/g"])
+}
+
 // Names that are linked are told as names that are fetched, and their modes as other modes.
 func TestPrintOfLinkedNames(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
@@ -509,4 +533,18 @@ func TestProgressOfLinks(t *testing.T) {
 	require.Equal(t, last.Total, last.Finished)
 	require.EqualValues(t, 4, last.Total.Files)
 	require.EqualValues(t, 1000, last.Permill)
+}
+
+// The name of a file that was noted last had been deleted in the copy. It was fetched, though there were others.
+func TestTheNewestNameIsGone(t *testing.T) {
+	for _, gone := range []string{"a/f", "b/g", "c/h"} {
+		s, b := overHTTP(t, "a/f = one")
+		s.link("a/f", "b/g", "c/h")
+		b.config.HardLinks = true
+		b.equalLinks(s)
+		require.NoError(t, os.Remove(b.path(gone)))
+		s.change(filepath.Dir(gone) + "/new = x")
+		b.equalLinks(s)
+		require.Contains(t, b.out.String(), "fetched 1 files")
+	}
 }

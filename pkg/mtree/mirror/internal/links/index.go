@@ -138,6 +138,30 @@ func (x *Index) find(same uint64) (f File, ok bool) {
 	return f, at != 0
 }
 
+// Names returns the file with this Same once for each of its names, the newest first, at most so many.
+func (x *Index) Names(same uint64, most int) (files []File) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	is, ok := x.find(same)
+	if !ok {
+		return nil
+	}
+	_, at := x.files.find(x.hashFile(same), x.isFile(same))
+	for range mostNames {
+		f, before, err := x.file.at(at)
+		if at == 0 || err != nil || len(files) == most {
+			break
+		}
+		if f.Node == is.Node && x.placeOf(f.Path) == at {
+			one := is
+			one.Path = f.Path
+			files = append(files, one)
+		}
+		at = before
+	}
+	return files
+}
+
 // Of returns the file of which path is a name, as it is now: its newest name.
 func (x *Index) Of(path string) (File, bool) {
 	x.mu.Lock()

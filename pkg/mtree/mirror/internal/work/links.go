@@ -222,15 +222,26 @@ var (
 	errMode   = errors.New("the other name has another mode or owner")
 )
 
-// join links the name to the newest one that is known. If that has another mode or owner, a file with the
-// right ones is made of it. The caller holds the lock of the file.
+// mostTried is how many names of a file are looked at for one that is still there.
+const mostTried = 8
+
+// join links the name to the newest one that is known and still there. If that has another mode or owner, a
+// file with the right ones is made of it. The caller holds the lock of the file.
 func (l *link) join(ctx context.Context) error {
-	index := l.env.Replica.Links
-	f, ok := index.Find(l.c.Want.Same)
-	if !ok || !f.Looks(l.c.Want) {
-		return errNoName
+	for _, f := range l.env.Replica.Links.Names(l.c.Want.Same, mostTried) {
+		if l.env.Filters.Excluded(f.Path, false) { // guard: TestNothingIsLinkedToWhatIsExcluded
+			return errNoName
+		}
+		if err := l.joinTo(ctx, &f); err != errNoName { // guard (always): TestTheNewestNameIsGone
+			return err
+		}
 	}
-	if l.env.Filters.Excluded(f.Path, false) { // guard: TestNothingIsLinkedToWhatIsExcluded
+	return errNoName
+}
+
+// joinTo is join for one name.
+func (l *link) joinTo(ctx context.Context, f *links.File) error {
+	if !f.Looks(l.c.Want) {
 		return errNoName
 	}
 	from, err := l.env.Replica.Dir(mtree.ParentPath(f.Path))
@@ -239,7 +250,7 @@ func (l *link) join(ctx context.Context) error {
 	}
 	defer from.Close()
 	info, err := from.Stat(mtree.BaseName(f.Path))
-	if err != nil || !l.isThere(&f, info) {
+	if err != nil || !l.isThere(f, info) {
 		return errNoName
 	}
 	exact := f.IsOf(l.c.Want) && info.CTime == f.Kept // guard (without info.CTime): TestAFileThatWasTouchedInTheCopy
@@ -348,8 +359,8 @@ func (l *link) replace(from *disk.Dir, name string, is disk.Info) error {
 // put gives what is staged this name. What it replaces goes to the backup directory, if there is one,
 // unless it has the same bytes.
 func (l *link) put(staged string) error {
-	if l.own {
-		return l.env.Replica.Staging.Place(staged, l.dir, l.c.Want.Name, false)
+	if !l.own { // guard: TestBackupOfLinkedNames
+		return l.env.Replica.PlaceStaged(staged, l.dir, mtree.JoinPath(l.t.Path, l.c.Want.Name), false)
 	}
-	return l.env.Replica.PlaceStaged(staged, l.dir, mtree.JoinPath(l.t.Path, l.c.Want.Name), false) // guard: TestBackupOfLinkedNames
+	return l.env.Replica.Staging.Place(staged, l.dir, l.c.Want.Name, false)
 }

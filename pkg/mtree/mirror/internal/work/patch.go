@@ -134,7 +134,8 @@ func (env *Env) assemble(ctx context.Context, temp *disk.TempFile, patch *source
 				size += int64(len(piece.Bytes))
 			}
 		default:
-			if err = end(); err == nil { // guard (end() -> nil): TestAPatchWithHoles
+			err = end() // guard (end() -> nil): TestAPatchWithHoles
+			if err == nil {
 				err = env.copyOld(ctx, temp, old, piece.Offset, piece.Length)
 			}
 			size += piece.Length

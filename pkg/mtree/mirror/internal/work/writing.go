@@ -66,8 +66,8 @@ func (env *Env) placeCopy(dir *disk.Dir, path string, c mtree.Change, body io.Re
 	if err != nil {
 		return err
 	}
-	if c.Have != nil && c.What&(mtree.Type|mtree.Content) != 0 {
-		return env.Replica.Place(temp, dir, path) // guard: TestBackupOfLinkedNames
+	if c.Have != nil && c.What&(mtree.Type|mtree.Content) != 0 { // guard: TestBackupOfLinkedModes
+		return env.Replica.Place(temp, dir, path)
 	}
 	return temp.Place(dir, c.Want.Name)
 }
