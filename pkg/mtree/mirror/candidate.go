@@ -22,6 +22,7 @@ type candidate struct {
 	why   string      // why it is not used; "": it is, or it was not asked
 	since mtree.Stamp // by the local clock: since when that is so
 	stale bool        // it is a copy that no mirror keeps: it brings no news
+	shows string      // the options fingerprint of its last answer to a pass; "": not known
 }
 
 // candidates returns the sources that the configuration names, in their order. A local directory that

@@ -18,7 +18,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/links"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/serve"
 )
 
 // linked names which files below root are one: "a/f=b/g c/h=d/i".
@@ -547,4 +549,60 @@ func TestTheNewestNameIsGone(t *testing.T) {
 		b.equalLinks(s)
 		require.Contains(t, b.out.String(), "fetched 1 files")
 	}
+}
+
+// Bytes of the copy had changed under equal size and times. The names of the file were linked to each other, and
+// --verify --repair said that it was mended.
+func TestLinkedNamesWithWrongBytes(t *testing.T) {
+	eachLinked(t, func(t *testing.T, s *tree, b *bench) {
+		b.equalLinks(s)
+		info, err := os.Stat(b.path("a/f"))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(b.path("a/f"), []byte("own"), 0o644))
+		require.NoError(t, os.Chtimes(b.path("a/f"), time.Time{}, info.ModTime()))
+		r, err := replica.Open((&b.config).replicaOptions())
+		require.NoError(t, err)
+		f, ok := r.Links.Of("a/f")
+		require.True(t, ok)
+		dir, err := r.Dir("a")
+		require.NoError(t, err)
+		is, err := dir.Stat("f")
+		require.NoError(t, err)
+		require.NoError(t, dir.Close())
+		f.Path, f.Kept = "a/f", is.CTime // as if no write had told of it
+		r.Links.Note(f)
+		r.Links.Commit()
+		r.Close()
+		require.NoError(t, Verify(t.Context(), Config{Dest: b.config.Dest, Log: b.config.Log, Out: &b.out}, true))
+		require.Equal(t, "one", b.read("a/f"))
+	})
+}
+
+// A release without a mirror removed the index of links, and what was written under one name did not reach the
+// others.
+func TestAReleaseKeepsTheIndexOfLinks(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "z/1 = x", "z/2 = x", "z/3 = x")
+	s.link("a/f", "b/g")
+	b.config.HardLinks = true
+	b.config.MaxDelete = "1"
+	b.equalLinks(s)
+	s.remove("z")
+	require.Error(t, b.once())
+	require.NoError(t, b.release())
+	require.FileExists(t, b.path(".tidemark/links"))
+	s.link("a/f", "d/new")
+	b.config.MaxDelete = "100%"
+	b.equalLinks(s)
+}
+
+// The owners that a source lists, and that are not copied, took linked names apart when their bytes were compared.
+func TestOwnersThatAreNotCopied(t *testing.T) {
+	s, b := served(t, serve.Config{Owner: true}, "a/f = one")
+	s.link("a/f", "b/g")
+	require.NoError(t, os.Chown(s.path("a/f"), 1234, 1234))
+	b.config.HardLinks = true
+	require.NoError(t, b.once())
+	s.change("a/x = x")
+	require.NoError(t, b.once())
+	require.Equal(t, "a/f=b/g", linked(t, b.config.Dest))
 }

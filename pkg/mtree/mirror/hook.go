@@ -14,6 +14,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -27,6 +28,7 @@ type hook struct {
 	due    bool          // something changed since it ran
 	paths  actions.Paths // what changed
 	noted  atomic.Bool   // the note is there
+	noting sys.Mutex     // while it is made
 	stamp  mtree.Stamp   // of the source's root, as the last pass listed it
 }
 
@@ -48,9 +50,15 @@ func (h *hook) recall(r *replica.Replica) {
 
 // changing leaves the note, before anything changes. Several goroutines may call it.
 func (h *hook) changing(r *replica.Replica) {
-	if h.noted.Swap(true) {
+	if h.noted.Load() {
 		return
 	}
+	h.noting.Lock()
+	defer h.noting.Unlock()
+	if h.noted.Load() {
+		return
+	}
+	defer h.noted.Store(true) // nobody changes anything before the note is there
 	if err := r.SetUntold(); err != nil {
 		h.config.Log.Warn("--exec: if mirror is killed now, the command is never told what changed", "error", err)
 	}

@@ -92,8 +92,8 @@ func (m *mirror) newEnv(root *source.Root) *work.Env {
 	c := &m.config
 	return &work.Env{
 		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.rules.filters, Verified: &m.verified, Wholes: &m.wholes, OldSums: &m.oldSums, Limiter: m.limiter, Log: c.Log,
-		Several: m.several != nil || len(m.replica.Tree().Sources) > 0,
-		DryRun:  c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner || m.rules.rights.Owns(), Rights: m.rules.rights, Limits: c.limits(), Sparse: c.Sparse, SyncEach: c.Durability == Each,
+		Several: m.several != nil || len(m.replica.Tree().Sources) > 0, StandsIn: m.several.standsIn(root),
+		DryRun: c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner || m.rules.rights.Owns(), Rights: m.rules.rights, Limits: c.limits(), Sparse: c.Sparse, SyncEach: c.Durability == Each,
 	}
 }
 

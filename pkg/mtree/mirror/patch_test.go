@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -530,4 +531,71 @@ func TestAPatchWithHoles(t *testing.T) {
 		require.Less(t, b.fetched(), 3<<20)
 	}
 	require.Less(t, room(t, b.path("log")), int64(8<<20-4<<20))
+}
+
+// Somebody wrote into the copy's file after its sums were made, and the transfer broke off. The part that was kept had
+// those bytes, and was continued.
+func TestAPartOfAPatchThatIsNotTrue(t *testing.T) {
+	old := noise(12 << 20)
+	s, b := patched(t, old)
+	s.put("log", edited(old, func(text []byte) []byte { text[9] ^= 1; text[11<<20] ^= 1; return text }))
+	first := true
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/log" {
+			return false
+		}
+		if !first {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}
+		first = false
+		f, err := os.OpenFile(b.path("log"), os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt([]byte("vandal"), 1<<20)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		rec := httptest.NewRecorder()
+		b.server.handler.ServeHTTP(rec, r)
+		for k, v := range rec.Header() {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes()[:70<<10])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	require.Error(t, b.once())
+	b.server.interfere(nil)
+	require.NoError(t, b.once())
+	require.NotContains(t, b.read("log"), "vandal")
+	b.same(s)
+}
+
+// A new name of the old file, as cp -al makes it, is no change of its bytes.
+func TestANameOfAFileThatIsPatched(t *testing.T) {
+	old := noise(12 << 20)
+	s, b := patched(t, old)
+	s.put("log", edited(old, func(text []byte) []byte { text[9] ^= 1; return text }))
+	snapshot := filepath.Join(filepath.Dir(b.config.Dest), "snapshot")
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/log" {
+			require.NoError(t, os.Link(b.path("log"), snapshot))
+		}
+		return false
+	})
+	b.equal(s)
+	require.FileExists(t, snapshot)
+	text, err := os.ReadFile(snapshot)
+	require.NoError(t, err)
+	require.Equal(t, old, text)
+}
+
+// Versions of very different sizes are not compared block by block.
+func TestSizesThatAreFarApart(t *testing.T) {
+	s, b := patched(t, noise(100))
+	s.put("log", noise(8<<20))
+	b.equal(s)
+	blocks, files := b.asked()
+	require.Zero(t, blocks)
+	require.Equal(t, 1, files)
 }

@@ -27,6 +27,7 @@ func Release(ctx context.Context, c Config) error {
 		return err
 	}
 	defer l.Close()
+	c.HardLinks = lineage.ParseSelection(l.Tree.Filters).HardLinks // guard: TestAReleaseKeepsTheIndexOfLinks
 	held, err := l.Held()
 	if err != nil {
 		return exit.With(exit.Local, err, "")

@@ -100,6 +100,9 @@ func (d *daemon) turn(ctx context.Context) error {
 	}
 	if err != nil {
 		d.again = true
+		if r != nil {
+			d.runHook(ctx) // of what was done before
+		}
 		return d.trouble(ctx, err)
 	}
 	d.runHook(ctx)
@@ -163,6 +166,9 @@ func (d *daemon) reopen() error {
 	d.mirror.hook.noted.Store(false)
 	if err := d.mirror.openReplica(was); err != nil {
 		return err
+	}
+	if hook := &d.mirror.hook; hook.due {
+		hook.changing(d.mirror.replica) // what it was not told is still to be told
 	}
 	d.mirror.replica.RecallDeletions(was)
 	d.begun = false

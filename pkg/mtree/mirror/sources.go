@@ -152,7 +152,11 @@ func (s *sources) poll(ctx context.Context, poll source.Poll) (root source.Root,
 	}()
 	for {
 		s.probe()
-		timer := time.NewTimer(time.Until(s.due))
+		wait := time.Until(s.due)
+		if s.probing != nil {
+			wait = time.Hour // it ends by itself
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-done:
 			timer.Stop()
@@ -220,7 +224,7 @@ func (s *sources) ready(ctx context.Context, answered []int) (to int, root sourc
 	s.probing = nil
 	for _, i := range answered {
 		root, err := s.try(ctx, i, readyTime, true)
-		if err == nil && (!s.list[i].stale || i < s.used) {
+		if err == nil && (!s.list[i].stale || i < s.used && s.list[s.used].stale) {
 			return i, root
 		}
 	}
@@ -397,6 +401,17 @@ func (s *sources) note(err error) error {
 		s.mu.Unlock()
 	}
 	return err
+}
+
+// standsIn reports whether the source that gave this root is a copy, and not the first source, and may
+// leave out what that one shows: filters of its mirror say so in the fingerprint of its options.
+func (s *sources) standsIn(root *source.Root) bool {
+	if s == nil || s.used < 0 {
+		return false
+	}
+	s.list[s.used].shows = root.Fingerprint
+	first := s.list[0].shows
+	return s.used > 0 && root.Upstreams != "" && (first == "" || first != root.Fingerprint)
 }
 
 // isLost reports whether the source that is used could not be connected to since the last call of Root.

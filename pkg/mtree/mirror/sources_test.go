@@ -455,3 +455,32 @@ func TestAProbeEndsWithItsMirror(t *testing.T) {
 	require.Less(t, machine.Now().Sub(began), askTime/2)
 	require.NoError(t, context.Cause(t.Context()))
 }
+
+// The first source was away, and another one stood in that was made with --exclude: what that leaves out was deleted.
+func TestAStandInDeletesNothing(t *testing.T) {
+	s := watched(t, "a/f = one", "a/x.iso = big", "b/g = 1", "b/h = 2", "c/i = 3", "c/j = 4")
+	one := newBench(t, serveTree(t, s.root).URL+"/")
+	one.config.Filters = []string{"- *.iso"}
+	require.NoError(t, one.once())
+	one.startKept(s)
+	b := ofServed(t, s.root, one.config.Dest)
+	b.equal(s)
+	b.servers[0].away()
+	err := b.once()
+	require.Equal(t, exit.Held, exit.Of(err), err)
+	require.FileExists(t, b.path("a/x.iso"))
+	b.servers[0].interfere(nil)
+	s.remove("b")
+	b.equal(s)
+}
+
+// A copy that no mirror keeps was used in place of a source that brings news, because it was named before it; then
+// that one again, and so on.
+func TestAStaleCopyIsNotComeBackTo(t *testing.T) {
+	s := watched(t, "a/f = one")
+	stale, _ := copies(t, s)
+	b := ofServed(t, stale.config.Dest, s.root)
+	b.start()
+	b.eventually(s)
+	require.Never(t, func() bool { return b.stats.SourceChanges.Load() > 1 }, 500*time.Millisecond, 10*time.Millisecond)
+}

@@ -166,6 +166,9 @@ func (f *TempFile) Place(dir *Dir, name string) error {
 	return nil
 }
 
+// IsForFreeName reports whether the name that the file gets is expected to be free.
+func (f *TempFile) IsForFreeName() bool { return f.free }
+
 // Stage gives the file a name in the Staging's directory, if it has none yet, and
 // returns that name.
 func (f *TempFile) Stage() (string, error) {

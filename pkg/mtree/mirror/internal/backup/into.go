@@ -40,6 +40,9 @@ func (b *Dir) intoTurn(t *turn, path string, move func(up *disk.Dir, base string
 		return err
 	}
 	defer up.Close()
+	b.mu.Lock()
+	b.dirty.add(t, above) // before: a pass that flushes meanwhile must not miss it
+	b.mu.Unlock()
 	kept, err := move(up, mtree.BaseName(path))
 	if err != nil {
 		return err
@@ -48,7 +51,6 @@ func (b *Dir) intoTurn(t *turn, path string, move func(up *disk.Dir, base string
 	defer b.mu.Unlock()
 	if kept > 0 {
 		t.kept++
-		b.dirty.add(t, above)
 		b.o.Kept.Add(kept)
 	}
 	return nil

@@ -38,11 +38,16 @@ func resolve(dir, dest string) (path string, inside bool) {
 // mayLie refuses a backup directory that would be published, copied or deleted where it is, whether
 // it exists or not. Cost: some system calls for each directory above it.
 func (b *Dir) mayLie() error {
-	for _, root := range b.apart() {
-		err := state.CheckDir(root, b.path, false)
-		if root != b.o.Root {
-			_ = root.Close()
+	roots := b.apart()
+	defer func() {
+		for _, root := range roots {
+			if root != b.o.Root {
+				_ = root.Close()
+			}
 		}
+	}()
+	for _, root := range roots {
+		err := state.CheckDir(root, b.path, false)
 		if errors.Is(err, state.ErrWithin) { // guard: TestWhereItMayLie
 			return exit.With(exit.Usage, fmt.Errorf("--backup-dir %q lies in %q", b.path, root.Path()), remedyWithin)
 		}

@@ -30,8 +30,9 @@ type Index struct {
 type behind struct{ same, node uint64 }
 
 const (
-	mostBehind = 100_000 // files; the others wait for a full walk
-	mostNames  = 1 << 16 // names of one file that Behind looks at
+	mostBehind = 100_000   // files; the others wait for a full walk
+	mostIdle   = 256 << 20 // bytes of the file, if it has few names
+	mostNames  = 1 << 16   // names of one file that Behind looks at
 )
 
 // Open opens the index of a copy, and makes it if it is missing. root tells the copy's root from others;
@@ -202,7 +203,8 @@ func (x *Index) note(f *File) {
 	if x.dead {
 		return
 	}
-	if x.names.isFull() || x.files.isFull() || x.file.size > mostPlace/2 {
+	// Lines that are out of date are only left out at the next start.
+	if x.names.isFull() || x.files.isFull() || x.file.size > max(mostIdle, 1024*int64(x.names.n)) || x.file.size > mostPlace/2 {
 		x.log.Info("more hard links than are remembered: those of before are forgotten")
 		x.forget()
 	}

@@ -128,10 +128,15 @@ func (p *pass) abandonFollowing(n *node) {
 }
 
 // without returns the changes that are not among rest, which is a part of them, in order.
-func without(changes, rest []mtree.Change) []mtree.Change {
-	return slices.DeleteFunc(slices.Clone(changes), func(c mtree.Change) bool {
-		return slices.ContainsFunc(rest, func(r mtree.Change) bool { return r.Want == c.Want })
-	})
+func without(changes, rest []mtree.Change) (others []mtree.Change) {
+	for _, c := range changes {
+		if len(rest) > 0 && rest[0].Want == c.Want {
+			rest = rest[1:]
+		} else {
+			others = append(others, c)
+		}
+	}
+	return others
 }
 
 // commitLinks writes which names are links, and marks the directories with names that show what their files

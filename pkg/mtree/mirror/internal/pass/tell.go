@@ -156,7 +156,8 @@ func (p *pass) tellSums(n *node, c *work.SumResult) {
 	t := newTeller(n.Path, c.Failed)
 	for i := range c.Equal {
 		change := &c.Equal[i]
-		if change.What&(mtree.Mode|mtree.Owner) != 0 && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
+		differs := change.What&mtree.Mode != 0 || p.env.Owner && change.What&mtree.Owner != 0
+		if differs && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
 			t.add(actions.Mode, change.Want.Name, change.Want.Kind, "")
 		}
 	}

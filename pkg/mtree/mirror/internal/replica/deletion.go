@@ -9,6 +9,7 @@ import (
 const (
 	WhyTree    = "the root of another tree or copy is in it (.tidemark)"
 	WhyEmptied = "its directory came back as another one, which is empty: is a disk not mounted?"
+	WhyStandIn = "only another SOURCE says so, a copy, which may leave it out"
 )
 
 // Deletion is one entry of the copy that has to go: the source no longer has it, or has
@@ -32,7 +33,9 @@ func (d *Deletion) Name() string { return mtree.BaseName(d.Path) }
 func (d *Deletion) IsReplacement() bool { return d.Staged != "" }
 
 // HasOwnReason reports whether it is held regardless of other deletions.
-func (d *Deletion) HasOwnReason() bool { return d.Why == WhyTree || d.Why == WhyEmptied }
+func (d *Deletion) HasOwnReason() bool {
+	return d.Why == WhyTree || d.Why == WhyEmptied || d.Why == WhyStandIn
+}
 
 // Few bounds what the guards ignore. Up to Few entries, their share of a copy or of a
 // directory does not matter: half of three files is nothing to worry about.

@@ -53,6 +53,9 @@ func (r *Replica) Place(temp *disk.TempFile, dir *disk.Dir, path string) error {
 	if done || err != nil {
 		return err
 	}
+	if temp.IsForFreeName() && dir.Respelled(name) {
+		return disk.ErrCollides
+	}
 	staged, err := temp.Stage()
 	if err == nil {
 		err = r.Backup.Exchange(r.Staging.Dir(), staged, dir, name, path, 1)
@@ -73,6 +76,9 @@ func (r *Replica) PlaceStaged(staged string, dir *disk.Dir, path string, free bo
 	done, err := r.Backup.Overwrite(dir, name, path, place)
 	if done || err != nil {
 		return err
+	}
+	if free && dir.Respelled(name) {
+		return disk.ErrCollides
 	}
 	return r.Backup.Exchange(r.Staging.Dir(), staged, dir, name, path, 1)
 }

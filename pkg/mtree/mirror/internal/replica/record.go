@@ -278,6 +278,9 @@ func (r *Replica) Distrust(more Doubts) error {
 // disk. No source lists it, so that the file is fetched again.
 var Doubtful = mtree.Unix(-2_147_480_000, 424_242_424)
 
+// IsDoubtful reports whether a file with this mtime is one whose bytes are not to be trusted.
+func (r *Replica) IsDoubtful(mtime mtree.Stamp) bool { return mtime == r.doubtful() }
+
 // doubtful returns Doubtful, or another such time where the file system keeps no times that old
 // (FAT and exFAT: none before 1980). It would be stored as that of every old file: Nix, OSTree and
 // zip give such dates.

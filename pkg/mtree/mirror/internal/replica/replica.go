@@ -184,8 +184,10 @@ func (r *Replica) SetTree(next state.Tree) error {
 	if err := r.marker.WriteTree(next); err != nil {
 		return err
 	}
-	if r.Links != nil && (next.ID != r.tree.ID || next.Epoch != r.tree.Epoch) { // guard: TestLinksAfterAnotherEpoch
-		r.Links.Forget() // by another clock, no version is later than one of before
+	if r.Links != nil && (next.ID != r.tree.ID || next.Epoch != r.tree.Epoch || next.Upstream != r.tree.Upstream) { // guard: TestLinksAfterAnotherEpoch
+		// By another clock, no version is later than one of before. And another source may have the tree on
+		// another disk, with other numbers for each file: then all names would look as if they were taken apart.
+		r.Links.Forget()
 	}
 	r.tree = next
 	r.announcer.forget()

@@ -56,6 +56,10 @@ type Env struct {
 	// other ids there, and its clock is another one.
 	Several bool
 
+	// StandsIn says that another source than the first is used, a copy, which may leave out what the first
+	// one shows: nothing is deleted by its listings.
+	StandsIn bool
+
 	DryRun   bool // nothing is changed
 	NoDelete bool // only deletions that were held before are carried out
 	NoLinks  bool // symlinks are left out

@@ -39,6 +39,11 @@ func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 			gone[i].Why = cmp.Or(gone[i].Why, replica.WhyEmptied)
 		}
 	}
+	if env.StandsIn { // guard: TestAStandInDeletesNothing
+		for i := range gone {
+			gone[i].Why = cmp.Or(gone[i].Why, replica.WhyStandIn)
+		}
+	}
 	v.Deletions = append(gone, v.Deletions...)
 }
 

@@ -110,7 +110,7 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 		if err = env.separate(ctx, dir, c); err == nil {
 			index.Leave(path)
 		}
-		if disk.IsDenied(err) { // it has the right bytes
+		if disk.IsDenied(err) || disk.IsFull(err) { // it has the right bytes
 			return false, nil
 		}
 		return err == nil, err
@@ -126,12 +126,15 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 	case apart:
 		err = env.separate(ctx, dir, c)
 		changed = err == nil
-		if disk.IsDenied(err) {
+		if disk.IsDenied(err) || disk.IsFull(err) {
 			err = nil
 		}
 	case env.modeDiffers(c):
 		err = env.setMode(ctx, dir, c)
 		changed = err == nil
+		if info, statErr := dir.Stat(c.Want.Name); changed && statErr == nil && !l.hasMode(info) {
+			return false, errModeNotKept
+		}
 	}
 	if err != nil {
 		return false, err
@@ -220,6 +223,9 @@ var (
 	errNoName = errors.New("no name is known to link to")
 	errBytes  = errors.New("it is not certain that the other name has the same bytes")
 	errMode   = errors.New("the other name has another mode or owner")
+
+	// errModeNotKept is no trouble: FAT keeps no modes.
+	errModeNotKept = errors.New("the file system keeps no modes")
 )
 
 // mostTried is how many names of a file are looked at for one that is still there.
@@ -253,7 +259,9 @@ func (l *link) joinTo(ctx context.Context, f *links.File) error {
 	if err != nil || !l.isThere(f, info) {
 		return errNoName
 	}
-	exact := f.IsOf(l.c.Want) && info.CTime == f.Kept // guard (without info.CTime): TestAFileThatWasTouchedInTheCopy
+	// If size and time are equal and the bytes are not, that name is no proof: it may be the very same file.
+	exact := f.IsOf(l.c.Want) && info.CTime == f.Kept && // guard (without info.CTime): TestAFileThatWasTouchedInTheCopy
+		(l.own || l.c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0) // guard: TestLinkedNamesWithWrongBytes
 	if !exact && !l.isEqual(ctx, from, mtree.BaseName(f.Path)) {
 		return errBytes
 	}
@@ -310,7 +318,9 @@ func (l *link) copyOf(ctx context.Context, from *disk.Dir, name string) error {
 		return err
 	}
 	defer file.Close()
-	err = l.env.placeCopy(l.dir, mtree.JoinPath(l.t.Path, l.c.Want.Name), l.c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
+	c := l.c
+	c.What |= mtree.Content // only sums may tell that it differs
+	err = l.env.placeCopy(l.dir, mtree.JoinPath(l.t.Path, l.c.Want.Name), c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
 	if err == nil {
 		l.env.noteName(l.dir, l.t, l.c.Want, true)
 	}

@@ -27,10 +27,19 @@ type oldFile struct {
 	file  *disk.Regular // nil: not open
 }
 
+// mostUnlike is how many times as large one of the two versions may be.
+const mostUnlike = 64
+
 // offerOld lets the source send only what differs from the file that the copy has; it returns nil if
 // there is none. What comes is read through taken.
 func (env *Env) offerOld(c mtree.Change, w *source.Wanted, taken func(io.Reader) io.Reader) *oldFile {
 	if c.Have == nil || c.Have.Kind != mtree.File || c.Have.Size == 0 || c.Want.Size < wire.LeastPatched {
+		return nil
+	}
+	if c.Have.Size > mostUnlike*c.Want.Size || c.Want.Size > mostUnlike*c.Have.Size { // guard: TestSizesThatAreFarApart
+		return nil // to read the larger one costs more than what it may save
+	}
+	if env.Replica.IsDoubtful(c.Have.MTime) {
 		return nil
 	}
 	doubted := c.What&mtree.Content == 0                                      // size and time are equal, and the bytes may not be
@@ -104,8 +113,11 @@ func (o *oldFile) read(p []byte, offset int64) (int, error) {
 // unchanged returns an error unless the file is the version that was opened.
 func (o *oldFile) unchanged() error {
 	now, err := o.file.Stat()
-	if err == nil && !sameVersion(&now, &o.file.Info) {
-		err = errOldChanged
+	if is := &o.file.Info; err == nil && !sameVersion(&now, is) {
+		// Another name of it came or went: that moves the ctime, too.
+		if now.Links == is.Links || now.Node != is.Node || now.Size != is.Size || now.MTime != is.MTime { // guard (always): TestANameOfAFileThatIsPatched
+			err = errOldChanged
+		}
 	}
 	return err
 }
@@ -137,6 +149,9 @@ func (env *Env) assemble(ctx context.Context, temp *disk.TempFile, patch *source
 			err = end() // guard (end() -> nil): TestAPatchWithHoles
 			if err == nil {
 				err = env.copyOld(ctx, temp, old, piece.Offset, piece.Length)
+			}
+			if err == nil {
+				err = old.unchanged() // guard: TestAPartOfAPatchThatIsNotTrue
 			}
 			size += piece.Length
 		}

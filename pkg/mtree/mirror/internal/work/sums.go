@@ -61,7 +61,7 @@ func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map
 		}
 		r.Equal = append(r.Equal, change)
 		linked := env.Replica.Links != nil && !env.isLinked(&g.Target, g.Target.Nested, change)
-		if change.What&(mtree.Mode|mtree.Owner) == 0 && !linked {
+		if !env.modeDiffers(change) && !linked { // guard (without !env.modeDiffers): TestOwnersThatAreNotCopied
 			continue
 		}
 		dir, err := env.openToChange(&g.Target)
@@ -71,6 +71,9 @@ func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map
 		} else if err == nil {
 			err = env.setMode(ctx, dir, change)
 			_ = dir.Close()
+		}
+		if err == errModeNotKept {
+			continue
 		}
 		if err != nil {
 			r.Failed = append(r.Failed, Failure{path, replica.Local(err)})

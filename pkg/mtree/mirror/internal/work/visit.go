@@ -313,6 +313,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.trusts()))
 	o.Refuses, o.Lost = env.refuses(&v.Listing, v.Approx), v.MayBeLost
+	o.HardLinks = o.HardLinks && !v.Nested
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
 	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{} && !proved, v.Before.Now // guard (without !proved): TestSourcesOfDifferentOptions
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
@@ -405,6 +406,9 @@ func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.
 	}
 	for _, c := range pl.Linked {
 		changed, err := env.relink(ctx, dir, t, c)
+		if err == errModeNotKept {
+			continue
+		}
 		if changed || err != nil {
 			v.note(t, c.Want.Name, err)
 		}
