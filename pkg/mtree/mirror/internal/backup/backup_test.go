@@ -375,3 +375,11 @@ func TestExpire(t *testing.T) {
 	require.Equal(t, 2, n, "not what this pass has")
 	require.Contains(t, b.passes(), nameOf(passBegan, key))
 }
+
+// A copy is opened anew when its .tidemark was removed. If that failed, the backup directory was closed twice: a
+// panic in place of an exit code.
+func TestABackupIsClosedTwice(t *testing.T) {
+	b := begun(t, "f")
+	b.Dir.Close()
+	b.Dir.Close()
+}
