@@ -204,7 +204,7 @@ func (b *Dir) Close() {
 	b.end()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.dir != nil { // guard: TestABackupIsClosedTwice
+	if b.dir != nil { // guard (always): TestABackupIsClosedTwice
 		_ = b.dir.Close()
 	}
 	b.dir = nil

@@ -27,7 +27,8 @@ type ranges struct {
 	tag   wire.FileTag
 	loose bool   // any version
 	spans []span // not read yet
-	tries int    // requests without a byte
+	tries int    // requests without progress
+	got   int64  // bytes since the last progress
 
 	resp  *http.Response    // nil: none is open
 	parts *multipart.Reader // of resp; nil: it is one range
@@ -37,7 +38,11 @@ type ranges struct {
 
 const (
 	mostRanges    = 128 // of one request: serve gives 256
-	mostRangeless = 3   // requests without a byte
+	mostRangeless = 3   // requests without progress
+
+	leastProgress = 64 << 10 // bytes of a range, or all of it
+	mostPartHead  = 1 << 10  // bytes before a range in an answer
+	mostExtra     = 4 << 10  // bytes of an answer beside its ranges
 )
 
 // errNoRanges says that something answers ranges in another way than they were asked for.
@@ -78,13 +83,16 @@ func (r *ranges) Read(buf []byte) (n int, err error) {
 		one := &r.spans[0]
 		n, err = r.body.Read(buf[:min(int64(len(buf)), one.length)])
 		one.at += int64(n)
-		if one.length -= int64(n); one.length == 0 {
+		r.got += int64(n)
+		if one.length -= int64(n); one.length == 0 || r.got >= leastProgress {
+			r.tries, r.got = 0, 0
+		}
+		if one.length == 0 {
 			r.spans, r.body = r.spans[1:], nil
 		} else if err != nil {
 			r.close() // it broke off: the rest is asked for anew
 		}
 	}
-	r.tries = 0
 	return n, nil
 }
 
@@ -135,6 +143,11 @@ func (r *ranges) ask() error {
 	if err != nil {
 		return err
 	}
+	most := int64(mostExtra)
+	for _, one := range some {
+		most += one.length + mostPartHead
+	}
+	resp.Body = &takenBody{io.LimitReader(resp.Body, most), resp.Body}
 	if r.w.Old != nil && r.w.Old.Taken != nil {
 		resp.Body = &takenBody{r.w.Old.Taken(resp.Body), resp.Body}
 	}
