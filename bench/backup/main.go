@@ -105,7 +105,7 @@ func update(root string) (lost int, err error) {
 
 func (b *bench) tools() []rig.Tool {
 	mirror := []string{"bin/mirror", "--once", "--max-delete", "100%"}
-	rsync := []string{"rsync", "-a", "--delete"}
+	rsync := []string{"rsync", "-a", "--modify-window=-1", "--delete"} // else a file of the same second and size counts as equal
 	tool := func(name string, kept bool, command ...string) rig.Tool {
 		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return b.once(command, kept) }}
 	}
@@ -123,7 +123,7 @@ func (b *bench) once(command []string, kept bool) (rig.Cost, error) {
 	command = append(command, b.at("source")+"/", b.at("copy"))
 	for _, step := range [][]string{
 		{"rm", "-rf", b.at("copy"), b.at("kept")}, {"rsync", "-a", "--delete", b.at("one") + "/", b.at("source")}, command,
-		{"rsync", "-a", "--delete", b.at("two") + "/", b.at("source")}, {"rm", "-rf", b.at("kept")}, {"sync", "-f", b.work},
+		{"rsync", "-a", "--modify-window=-1", "--delete", b.at("two") + "/", b.at("source")}, {"rm", "-rf", b.at("kept")}, {"sync", "-f", b.work},
 	} {
 		if _, err := rig.Command(step...); err != nil {
 			return rig.Cost{}, err
