@@ -41,7 +41,7 @@ func (b *Dir) intoTurn(t *turn, path string, move func(up *disk.Dir, base string
 	}
 	defer up.Close()
 	b.mu.Lock()
-	b.dirty.add(t, above) // before: a pass that flushes meanwhile must not miss it
+	b.dirty.add(t, above) // before and after: a pass that flushes meanwhile must not miss it
 	b.mu.Unlock()
 	kept, err := move(up, mtree.BaseName(path))
 	if err != nil {
@@ -51,6 +51,7 @@ func (b *Dir) intoTurn(t *turn, path string, move func(up *disk.Dir, base string
 	defer b.mu.Unlock()
 	if kept > 0 {
 		t.kept++
+		b.dirty.add(t, above)
 		b.o.Kept.Add(kept)
 	}
 	return nil

@@ -1,6 +1,10 @@
 package backup
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -59,10 +63,17 @@ func (b *Dir) Sync() error {
 	return outward(err)
 }
 
+// before orders places, so that a simulation makes the same calls twice.
+func before(a, b place) int {
+	return cmp.Or(cmp.Compare(a.t.name, b.t.name), cmp.Compare(a.path, b.path))
+}
+
 func syncEach(dir *disk.Dir, at map[place]bool) error {
-	turns := map[*turn]bool{}
-	for p := range at {
-		turns[p.t] = true
+	var turns []*turn
+	for _, p := range slices.SortedFunc(maps.Keys(at), before) {
+		if !slices.Contains(turns, p.t) {
+			turns = append(turns, p.t)
+		}
 		if p.path == "" {
 			continue
 		}
@@ -78,7 +89,7 @@ func syncEach(dir *disk.Dir, at map[place]bool) error {
 			return err
 		}
 	}
-	for t := range turns {
+	for _, t := range turns {
 		if err := t.dir.Sync(); err != nil {
 			return err
 		}
