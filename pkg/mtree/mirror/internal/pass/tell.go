@@ -156,8 +156,7 @@ func (p *pass) tellSums(n *node, c *work.SumResult) {
 	t := newTeller(n.Path, c.Failed)
 	for i := range c.Equal {
 		change := &c.Equal[i]
-		differs := change.What&mtree.Mode != 0 || p.env.Owner && change.What&mtree.Owner != 0
-		if differs && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
+		if p.env.ModeDiffers(*change) && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
 			t.add(actions.Mode, change.Want.Name, change.Want.Kind, "")
 		}
 	}

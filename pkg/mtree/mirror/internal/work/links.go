@@ -78,7 +78,7 @@ func (env *Env) isLinked(t *Target, nested bool, c mtree.Change) bool {
 	defer index.Lock(c.Want.Same)() // or two names that nobody knew would both be taken for the one to link to
 	f, known := index.Find(c.Want.Same)
 	switch {
-	case c.What&(mtree.Mode|mtree.Owner) != 0 && env.modeDiffers(c):
+	case env.ModeDiffers(c):
 		return false
 	case !known:
 		was, is := index.Of(path)
@@ -96,8 +96,8 @@ func (env *Env) isLinked(t *Target, nested bool, c mtree.Change) bool {
 	return true
 }
 
-// modeDiffers reports whether a file needs another mode or owner.
-func (env *Env) modeDiffers(c mtree.Change) bool {
+// ModeDiffers reports whether a file needs another mode or owner.
+func (env *Env) ModeDiffers(c mtree.Change) bool {
 	return c.What&mtree.Mode != 0 || env.Owner && c.What&mtree.Owner != 0
 }
 
@@ -129,7 +129,7 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 		if disk.IsDenied(err) || disk.IsFull(err) {
 			err = nil
 		}
-	case env.modeDiffers(c):
+	case env.ModeDiffers(c):
 		err = env.setMode(ctx, dir, c)
 		changed = err == nil
 		if info, statErr := dir.Stat(c.Want.Name); changed && statErr == nil && !l.hasMode(info) {

@@ -61,7 +61,7 @@ func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map
 		}
 		r.Equal = append(r.Equal, change)
 		linked := env.Replica.Links != nil && !env.isLinked(&g.Target, g.Target.Nested, change)
-		if !env.modeDiffers(change) && !linked { // guard (!env.modeDiffers(change) -> change.What&(mtree.Mode|mtree.Owner) == 0): TestOwnersThatAreNotCopied
+		if !env.ModeDiffers(change) && !linked { // guard (!env.ModeDiffers(change) -> change.What&(mtree.Mode|mtree.Owner) == 0): TestOwnersThatAreNotCopied
 			continue
 		}
 		dir, err := env.openToChange(&g.Target)

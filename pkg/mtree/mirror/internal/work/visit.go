@@ -412,7 +412,7 @@ func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.
 		if changed || err != nil {
 			v.note(t, c.Want.Name, err)
 		}
-		if changed && c.What&(mtree.Mode|mtree.Owner) != 0 {
+		if changed && env.ModeDiffers(c) {
 			v.Relinked = append(v.Relinked, c)
 		}
 	}
