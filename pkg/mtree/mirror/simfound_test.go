@@ -66,6 +66,9 @@ func TestSimulationFound(t *testing.T) {
 		// serve's options.
 		"empty copy": "exclude f; write f; publish; pass",
 
+		// A directory was made, and its mode could not be set. No line of --print told that it is there.
+		"made in part": "pass; mkdir b; set backup=../backup; mkdir a; errno EACCES 250; pass",
+
 		// A power cut took the records of all directories, while serve excluded a name that the copy had.
 		// The pass after it compared what was listed, and its record was trusted for that file, too.
 		"records lost while a file is excluded": "machine noxattrs; mkdir a; at 1503 old a/f; at 1505 soon 47 publish; at 1506 exclude f; run 2m; at 1501 old a/f; run 2m; cut 143",

@@ -83,7 +83,7 @@ func (p *pass) tellVisit(n *node, v *work.VisitResult) {
 func (t *teller) addMade(v *work.VisitResult) {
 	for i := range v.Plan.MakeDirs {
 		c := &v.Plan.MakeDirs[i]
-		if !t.isMade(c) {
+		if !t.isMade(c) && !slices.Contains(v.HalfMade, c.Want.Name) {
 			continue
 		}
 		if c.Have != nil {

@@ -41,7 +41,7 @@ func TestWhatFailedIsNotTold(t *testing.T) {
 		"rename f":  {func(r *rig) { r.write("a/f") }, "", "update a/f"},
 		"chmod old": {func(r *rig) { r.Tree.Chmod("a/old") }, "", "mode a/old/"},
 		"unlink g":  {func(r *rig) { r.remove("a/g") }, "", "delete a/g"},
-		"chmod d":   {func(r *rig) { r.write("a/d/f") }, "", "mode a/d/, create a/d/f"}, // it is there
+		"chmod d":   {func(r *rig) { r.write("a/d/f") }, "create a/d/", "mode a/d/, create a/d/f"}, // it is there
 		"unlink x":  {func(r *rig) { r.remove("a/old") }, "update a/old/", "delete a/old/"},
 		"open old":  {func(r *rig) { r.remove("a/old") }, "", "delete a/old/"},
 		"write a":   {func(r *rig) { r.write("a/n") }, "", "create a/n"},
@@ -66,6 +66,26 @@ func TestWhatFailedIsNotTold(t *testing.T) {
 			require.Equal(t, c.then, told())
 		})
 	}
+}
+
+// A directory that somebody made in the copy at the same moment is not told as made.
+func TestADirThatWasThereIsNotTold(t *testing.T) {
+	simulate(t, "", "a/f", func(t *testing.T, r *rig) {
+		told := r.listen()
+		r.write("a/d/f")
+		r.Tree.Publish()
+		r.Fail = func(call string) error {
+			if call == "mkdir d" {
+				r.Fail = nil
+				require.NoError(t, r.Shell.Mkdir("/copy/a/d", 0o700))
+			}
+			return nil
+		}
+		r.pass()
+		require.Empty(t, told())
+		r.pass()
+		require.Equal(t, "mode a/d/, create a/d/f", told())
+	})
 }
 
 // What the source may not read is left out, and that is told.

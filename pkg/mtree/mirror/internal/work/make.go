@@ -45,6 +45,16 @@ func (env *Env) makeDir(dir *disk.Dir, t *Target, c mtree.Change) error {
 	return env.setOwner(dir, c.Want)
 }
 
+// isHalfMade reports whether a directory was made though making it ended with err: what came after,
+// its mode or its owner, failed.
+func isHalfMade(dir *disk.Dir, name string, err error) bool {
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, disk.ErrCollides) { // guard: TestADirThatWasThereIsNotTold
+		return false
+	}
+	info, err := dir.Stat(name)
+	return err == nil && info.Kind == mtree.Dir
+}
+
 // dirMode returns the permission bits that a new directory gets.
 func (env *Env) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {

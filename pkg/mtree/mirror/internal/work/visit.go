@@ -396,6 +396,9 @@ func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.
 		err := env.makeDir(dir, t, c)
 		if v.note(t, c.Want.Name, err); err != nil {
 			v.Below = slices.DeleteFunc(v.Below, func(child mtree.Change) bool { return child.Want.Name == c.Want.Name })
+			if isHalfMade(dir, c.Want.Name, err) { // guard: TestWhatFailedIsNotTold
+				v.HalfMade = append(v.HalfMade, c.Want.Name)
+			}
 		}
 	}
 	for _, c := range pl.MakeLinks {

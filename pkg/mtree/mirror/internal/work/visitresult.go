@@ -48,6 +48,7 @@ type VisitResult struct {
 	DoubtsBelow  replica.Doubts     // what is not trusted of them
 	Deletions    []replica.Deletion // what is extra, and directories that something else replaces
 	Failed       []Failure
+	HalfMade     []string       // directories of Failed that are there, though without their mode or owner
 	Approx       *source.Approx // how well the source knows the files; nil: exactly
 }
 
