@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -180,6 +182,31 @@ func TestExecIsOwedAfterAKill(t *testing.T) {
 		require.NoError(t, b.once())
 		require.Len(t, told(), 1, "and it is told once")
 	}, "f = f")
+}
+
+// Of two steps that change something at once, neither begins before the note is there: if it is killed then, the
+// next mirror would not know that anything changed.
+func TestTheNoteComesBeforeAnyChange(t *testing.T) {
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/copy", 0o755))
+	c := Config{Exec: "true", Dest: "/copy"}.withDefaults()
+	r, err := replica.Open(c.replicaOptions())
+	require.NoError(t, err)
+	defer r.Close()
+	h := &hook{config: &c}
+	made := 0
+	k.Fail = func(call string) error {
+		if call == "open untold" {
+			made++
+			require.False(t, h.noted.Load(), "another step would go on")
+		}
+		return nil
+	}
+	h.changing(r)
+	require.True(t, h.noted.Load())
+	require.True(t, r.IsUntold())
+	h.changing(r)
+	require.Equal(t, 1, made)
 }
 
 // --exec may leave its stdin alone, however much there is.

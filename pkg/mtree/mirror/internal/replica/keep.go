@@ -53,7 +53,7 @@ func (r *Replica) Place(temp *disk.TempFile, dir *disk.Dir, path string) error {
 	if done || err != nil {
 		return err
 	}
-	if temp.IsForFreeName() && dir.Respelled(name) {
+	if temp.IsForFreeName() && dir.Respelled(name) { // guard: TestAnotherSpellingIsNotExchanged
 		return disk.ErrCollides
 	}
 	staged, err := temp.Stage()
@@ -77,7 +77,7 @@ func (r *Replica) PlaceStaged(staged string, dir *disk.Dir, path string, free bo
 	if done || err != nil {
 		return err
 	}
-	if free && dir.Respelled(name) {
+	if free && dir.Respelled(name) { // guard: TestAnotherSpellingIsNotExchanged
 		return disk.ErrCollides
 	}
 	return r.Backup.Exchange(r.Staging.Dir(), staged, dir, name, path, 1)
