@@ -89,6 +89,25 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	require.Equal(t, 1, runs())
 }
 
+// A pass of a mirror that runs fails at its end: --exec is told at once what it did, and not after the next one.
+func TestExecAfterAPassThatFailed(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *tree, b *bench) {
+		b.equal(s)
+		told := b.told()
+		b.config.Out = io.Discard
+		m, err := open(b.config)
+		require.NoError(t, err)
+		defer m.close()
+		require.NoError(t, os.MkdirAll(b.path(".tidemark/uncopied/x"), 0o755)) // it cannot write what it left out
+		s.change("g = g", "out -> /etc")
+		d := &daemon{mirror: m}
+		require.NoError(t, d.turn(t.Context()))
+		require.Equal(t, 1, d.tries)
+		require.Len(t, told(), 1)
+		require.Equal(t, []string{"g"}, told()[0][1:])
+	}, "f = f")
+}
+
 // told makes --exec append what it is told to a file, and returns what reads it: for each run a
 // list of paths, and the stamp.
 func (b *bench) told() func() (runs [][]string) {
@@ -96,7 +115,7 @@ func (b *bench) told() func() (runs [][]string) {
 	b.config.Exec = `{ echo "$TIDEMARK_ROOT $TIDEMARK_STAMP"; tr '\0' '\n'; echo; } >` + notes + ".new; cat " + notes + ".new >>" + notes // whole runs only
 	return func() (runs [][]string) {
 		text, err := os.ReadFile(notes)
-		if err != nil {
+		if err != nil || len(text) == 0 {
 			return nil
 		}
 		for run := range strings.SplitSeq(strings.TrimSuffix(string(text), "\n\n"), "\n\n") {

@@ -101,7 +101,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	if err != nil {
 		d.again = true
 		if r != nil {
-			d.runHook(ctx) // of what was done before
+			d.runHook(ctx) // guard: TestExecAfterAPassThatFailed
 		}
 		return d.trouble(ctx, err)
 	}
