@@ -30,7 +30,7 @@ func Run(ctx context.Context, c Config) error {
 	out := outlet.New(m.config.Out, outBound, 0, lostLines)
 	defer func() { _, _ = out.Close(outGrace) }()
 	m.config.Out = out
-	m.printer = m.newPrinter()
+	m.printer = m.config.newPrinter()
 	defer func() { _, _ = m.printer.Close(context.Background(), actions.Grace) }()
 	m.config.Ready()
 	d := &daemon{mirror: m, expiring: make(chan struct{}, 1)}
