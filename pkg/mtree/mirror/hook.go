@@ -58,7 +58,8 @@ func (h *hook) changing(r *replica.Replica) {
 	if h.noted.Load() {
 		return
 	}
-	defer h.noted.Store(true) // nobody changes anything before the note is there
+	// Nobody changes anything before the note is there.
+	defer h.noted.Store(true) // guard (defer h.noted.Store(true) -> h.noted.Store(true)): TestTheNoteComesBeforeAnyChange
 	if err := r.SetUntold(); err != nil {
 		h.config.Log.Warn("--exec: if mirror is killed now, the command is never told what changed", "error", err)
 	}

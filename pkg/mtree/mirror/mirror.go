@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"errors"
+
 	"golang.org/x/time/rate"
 
 	"tidemark/pkg/mtree/internal/machine"
@@ -104,7 +106,7 @@ func (m *mirror) openReplica(before *replica.Replica) error {
 		r.Close()
 		return err
 	}
-	if err := m.config.openBackup(r); err != nil {
+	if err := errors.Join(m.config.openBackup(r), m.config.noteLimit(r)); err != nil {
 		r.Close()
 		return err
 	}

@@ -15,11 +15,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -353,6 +355,47 @@ func TestBlocksThatChanged(t *testing.T) {
 			require.Equal(t, int64(1), b.stats.Unsettled.Load())
 		})
 	}
+}
+
+// A file whose bytes are doubted is fetched whole: what is made of it would be those bytes.
+func TestADoubtfulFileIsNotPatched(t *testing.T) {
+	old := noise(5 << 20)
+	s, b := patched(t, old)
+	require.NoError(t, os.Chtimes(b.path("log"), time.Time{}, replica.Doubtful.Time()))
+	s.put("log", edited(old, func(text []byte) []byte { text[9] ^= 1; return text }))
+	b.equal(s)
+	require.Equal(t, len(old), b.fetched())
+	blocks, _ := b.asked()
+	require.Zero(t, blocks)
+}
+
+// An answer for ranges that does not end is not read for ever.
+func TestRangesWithoutEnd(t *testing.T) {
+	const endless = 64 << 20 // bytes: far more than what waits between the two ends
+	old := noise(5 << 20)
+	s, b := patched(t, old)
+	s.put("log", edited(old, func(text []byte) []byte { text[5] ^= 1; text[2*blockTest] ^= 1; return text }))
+	var most atomic.Int64
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/log" || r.Header.Get("Range") == "" {
+			return false
+		}
+		w.Header().Set("Content-Type", "multipart/byteranges; boundary=x")
+		w.WriteHeader(http.StatusPartialContent)
+		junk, sent := bytes.Repeat([]byte("junk\r\n"), 10_000), int64(0)
+		for sent < endless {
+			n, err := w.Write(junk)
+			if sent += int64(n); err != nil {
+				break
+			}
+		}
+		most.Store(max(most.Load(), sent))
+		return true
+	})
+	b.equal(s)
+	require.Equal(t, len(old), b.fetched())
+	b.server.Close() // after its answers
+	require.Less(t, most.Load(), int64(endless))
 }
 
 // Ranges that never come, or are others than were asked for, end with the whole file.

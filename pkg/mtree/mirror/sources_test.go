@@ -425,6 +425,15 @@ func TestMirrorsThatNameEachOther(t *testing.T) {
 	}
 }
 
+// Several sources that do not answer take longer than the time between two probes. A poll that waits beside that
+// has nothing to do meanwhile: it would ask for the time again and again.
+func TestNothingIsDueWhileAProbeRuns(t *testing.T) {
+	s := &sources{due: time.Now().Add(-time.Second), probing: make(chan []int)}
+	require.Greater(t, s.untilProbe(), longestProbe)
+	s.probing = nil
+	require.Negative(t, s.untilProbe())
+}
+
 // A probe asks while a pass runs, and ends with the mirror.
 func TestAProbeEndsWithItsMirror(t *testing.T) {
 	s := watched(t, "a/f = one")

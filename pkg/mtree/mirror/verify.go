@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"tidemark/pkg/mtree"
@@ -17,7 +16,7 @@ import (
 )
 
 // Verify compares everything in the copy with the source, file contents by SHA-256. It
-// writes a line to Out for each path that differs, and then how many were compared. It
+// writes a line to Out (a repair with Print: to Log) for each path that differs, and then how many were compared. It
 // takes no lock, so a mirror may run meanwhile. A directory that differs is compared
 // twice, because a change that is under way does not count as a difference. With repair,
 // which needs the lock, Verify then mends what it found. The error carries exit.Failed if
@@ -41,12 +40,18 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	if t := m.replica.Tree(); t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
-	v := &verifier{env: m.newEnv(&root), out: m.config.Out}
+	m.printer = m.config.newPrinter()
+	return errors.Join(m.verify(ctx, &root, repair), m.printer.CloseAll(ctx))
+}
+
+// verify compares the copy with the source whose root this is, and mends it.
+func (m *mirror) verify(ctx context.Context, root *source.Root, repair bool) error {
+	v := &verifier{env: m.newEnv(root), say: m.config.say}
 	if err := v.walk(ctx, "", root.Dir); err != nil {
 		return unreachable(ctx, err)
 	}
-	if !c.Quiet || v.differ > 0 {
-		fmt.Fprintf(v.out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
+	if !m.config.Quiet || v.differ > 0 {
+		v.say(fmt.Sprintf("compared %d directories, %d files (%d bytes), %d differ", v.dirs, v.files, v.bytes, v.differ))
 	}
 	switch {
 	case v.differ == 0:
@@ -71,7 +76,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 // verifier walks source and copy together.
 type verifier struct {
 	env *work.Env
-	out io.Writer
+	say func(line string)
 
 	dirs, files, bytes int64 // compared
 	differ             int64 // paths
@@ -111,7 +116,7 @@ func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) er
 		v.report(path, diffs)
 	}
 	for _, name := range v.older {
-		fmt.Fprintf(v.out, "older version, left out by --min-size, --max-size or --max-age: %s\n", mtree.QuotePath(mtree.JoinPath(path, name)))
+		v.say("older version, left out by --min-size, --max-size or --max-age: " + mtree.QuotePath(mtree.JoinPath(path, name)))
 	}
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
@@ -187,7 +192,7 @@ func (v *verifier) report(path string, diffs []difference) {
 	bad := badDir{path: path}
 	for _, d := range diffs {
 		v.differ++
-		fmt.Fprintf(v.out, "%s %s\n", d.what, mtree.QuotePath(mtree.JoinPath(path, d.name)))
+		v.say(d.what + " " + mtree.QuotePath(mtree.JoinPath(path, d.name)))
 		if d.bytes {
 			bad.files = append(bad.files, d.name)
 		}

@@ -204,7 +204,7 @@ func (x *Index) note(f *File) {
 		return
 	}
 	// Lines that are out of date are only left out at the next start.
-	if x.names.isFull() || x.files.isFull() || x.file.size > max(mostIdle, 1024*int64(x.names.n)) || x.file.size > mostPlace/2 {
+	if x.names.isFull() || x.files.isFull() || x.isIdle() || x.file.size > mostPlace/2 {
 		x.log.Info("more hard links than are remembered: those of before are forgotten")
 		x.forget()
 	}
@@ -235,6 +235,11 @@ func (x *Index) note(f *File) {
 		x.addBehind(behind{f.Same, is.Node}) // guard: TestNamesThatAreBehind
 	}
 	x.index(f, x.file.add(f, before))
+}
+
+// isIdle reports whether the file is large for the names that it has.
+func (x *Index) isIdle() bool {
+	return x.file.size > max(mostIdle, 1024*int64(x.names.n)) // guard (returns false): TestAFileThatIsMostlyOutOfDate
 }
 
 // sameBut reports whether both are the same, but for their paths.

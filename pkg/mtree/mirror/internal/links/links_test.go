@@ -314,6 +314,29 @@ func TestTooManyNames(t *testing.T) {
 	require.Len(t, r.names.slots, someSlots)
 }
 
+// Nor does the file grow for ever, while a few names change again and again.
+func TestAFileThatIsMostlyOutOfDate(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	r.Commit()
+	r.file.size = mostIdle
+	r.Note(file("b", 2, 11))
+	r.requireFile(1, file("a", 1, 10))
+	r.file.size++
+	r.Note(file("c", 3, 12))
+	r.requireNone(1)
+	r.requireFile(3, file("c", 3, 12))
+	r.Commit()
+	info, err := os.Stat(r.path())
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(1000))
+
+	r.names.n = mostIdle/1024 + 1
+	r.file.size = mostIdle + 1
+	r.Note(file("d", 4, 13))
+	r.requireFile(3, file("c", 3, 12))
+}
+
 // A file of which only the number of links changed may have other bytes.
 func TestLinksOfAnotherVersion(t *testing.T) {
 	f := file("a", 1, 10)

@@ -313,7 +313,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.trusts()))
 	o.Refuses, o.Lost = env.refuses(&v.Listing, v.Approx), v.MayBeLost
-	o.HardLinks = o.HardLinks && !v.Nested
+	o.HardLinks = o.HardLinks && !v.Nested // guard: TestModesInANestedCopy
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
 	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{} && !proved, v.Before.Now // guard (without !proved): TestSourcesOfDifferentOptions
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
