@@ -13,6 +13,12 @@ func Draw(seed uint64, phases int) []Step {
 	d.kept, d.links, d.mmap = d.rand.IntN(3) == 0, d.rand.IntN(4) == 0, d.rand.IntN(4) == 0
 	steps := []Step{d.begin()}
 	plant(d.m)
+	if d.rand.IntN(3) == 0 { // a large file, which will change in places
+		big := Step{Name: "big", Args: []string{"s0/k0/f0", d.version()}}
+		if changeOf(big.Name).model(d.m, big.Args) == nil {
+			steps = append(steps, big)
+		}
+	}
 	for range phases {
 		for range 8 + d.rand.IntN(40) {
 			steps = append(steps, d.next()...)

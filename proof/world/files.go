@@ -40,7 +40,7 @@ var fileChanges = []change{
 		model: func(m *model, a []string) error { return m.put(a[0], newFile(content(number(a[1]), 5<<20))) },
 		disk:  func(s site, a []string) error { return s.putAside(a[0], content(number(a[1]), 5<<20), nil) },
 	}, {
-		name: "places", weight: 3, rough: true, // a large file, here and there, in place
+		name: "places", weight: 5, rough: true, // a large file, here and there, in place
 		draw: func(d *drawer) []string { return d.args(d.large(), d.version(), d.number(5)) },
 		model: func(m *model, a []string) error {
 			n, err := m.is(a[0], file)
