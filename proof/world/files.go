@@ -280,9 +280,6 @@ var fileChanges = []change{
 	},
 }
 
-// leastLarge is the size from which mirror asks for the blocks of a file (wire.LeastPatched), in bytes.
-const leastLarge = 4 << 20
-
 // patched returns data with other bytes at some places, which are the same for equal sizes and versions.
 func patched(data []byte, version, places int, write func(text []byte, at int)) []byte {
 	data = slices.Clone(data)

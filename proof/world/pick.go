@@ -63,6 +63,9 @@ func (d *drawer) some(kinds ...kind) string {
 	return d.choose(func(p string) bool { return true }, kinds...)
 }
 
+// leastLarge is the size from which mirror asks for the blocks of a file (wire.LeastPatched), in bytes.
+const leastLarge = 4 << 20
+
 // large is a file that changes in places.
 func (d *drawer) large() string {
 	return d.choose(func(p string) bool { return len(d.m.find(p).data) >= leastLarge }, file)
