@@ -119,6 +119,9 @@ func (w *World) mend() error {
 
 // hardRest puts everything right and waits until the copies are equal.
 func (w *World) hardRest() {
+	if len(w.faults.limits) > 0 {
+		w.softRest() // as long as something is left out
+	}
 	if err := w.mend(); err != nil {
 		w.finding("rig", "%v", err)
 		return

@@ -162,7 +162,7 @@ var optionTransitions = []transition{
 			}
 			return w.start("mirror")
 		}},
-	{"mirror-limits", 3, always([]string{"--max-size 300", "--min-size 60", "--min-size 25 --max-size 4000", "--max-age 1h", "--max-size 1000000"}, []string{"kill", "term"}), func(w *World, a []string) error {
+	{"mirror-limits", 6, always([]string{"--max-size 300", "--min-size 60", "--min-size 25 --max-size 4000", "--max-age 1h", "--max-size 1000000"}, []string{"kill", "term"}), func(w *World, a []string) error {
 		if err := w.endBy("mirror", a[1]); err != nil {
 			return err
 		}
