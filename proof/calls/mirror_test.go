@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,10 @@ type mirrorRun struct {
 	first   bool // there is no copy yet
 	prepare func(t *testing.T, source, src, copy string)
 	args    func(source, copy string) []string // nil: one pass
+	options []string                           // of every pass
+	tree    func(t *testing.T, src string)     // what is there besides, at first
+	change  func(t *testing.T, src string)     // what happens to that
+	leaves  []string                           // names that the run leaves as they are in the copy
 	plain   bool                               // the file system of the copy keeps no extended attributes
 	partly  bool                               // the run does not make the copy equal
 	broken  bool                               // the copy is not what its stamps say before the run
@@ -39,6 +44,11 @@ func mirrorScenarios() []scenario {
 		return []string{"mirror", "--once", "--jobs", "1", "--adopt", source, copy}
 	}
 	sums := func(source, copy string) []string { return []string{"mirror", "--adopt", "--verify", source, copy} }
+	limited := func(source, copy string) []string {
+		return []string{"mirror", "--once", "--jobs", "1", "--max-size", "64K", "--max-age", "300d", source, copy}
+	}
+	links := []string{"--hard-links"}
+	large := []string{"--sparse"}
 	return []scenario{
 		{"mirror-first", mirrorRun{first: true}.run},
 		{"mirror-first-local", mirrorRun{first: true, local: true}.run},
@@ -50,6 +60,12 @@ func mirrorScenarios() []scenario {
 		{"mirror-adopt", mirrorRun{first: true, prepare: copyByHand, args: adopt}.run},
 		{"mirror-unmarked", mirrorRun{prepare: unmark}.run},
 		{"mirror-stays", mirrorStays},
+		{"mirror-first-links", mirrorRun{first: true, options: links, tree: plantLinks, change: changeLinks}.run},
+		{"mirror-update-links", mirrorRun{options: links, tree: plantLinks, change: changeLinks}.run},
+		{"mirror-update-links-local", mirrorRun{local: true, options: links, tree: plantLinks, change: changeLinks}.run},
+		{"mirror-update-large", mirrorRun{options: large, tree: plantLarge, change: changeLarge}.run},
+		{"mirror-update-large-local", mirrorRun{local: true, options: large, tree: plantLarge, change: changeLarge}.run},
+		{"mirror-update-limits", mirrorRun{args: limited, leaves: []string{"big"}, partly: true}.run},
 		{"mirror-adopt-sums", mirrorRun{first: true, prepare: copyByHand, args: sums, broken: true}.run},
 	}
 }
@@ -86,7 +102,7 @@ func copyByHand(t *testing.T, _, src, copy string) {
 	must(t, 0, "watch", "--once", src)
 }
 
-func TestMirror(t *testing.T) { rounds(t, 15, mirrorScenarios()) }
+func TestMirror(t *testing.T) { rounds(t, 20, mirrorScenarios()) }
 
 // served is a serve behind a proxy that counts.
 type served struct {
@@ -119,6 +135,9 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 	base := tempDir(t)
 	src, copy := filepath.Join(base, "src"), filepath.Join(base, "copy")
 	plant(t, src)
+	if r.tree != nil {
+		r.tree(t, src)
+	}
 	must(t, 0, "watch", "--once", src)
 	source := src
 	s := &served{}
@@ -128,8 +147,9 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 	}
 	f.plain = r.plain
 	f.supervise(t, base)
+	ordinary := slices.Concat([]string{"mirror", "--once", "--jobs", "1"}, r.options, []string{source, copy})
 	pass := func() ended {
-		e := f.finish(t, r.plain, "mirror", "--once", "--jobs", "1", source, copy)
+		e := f.finish(t, r.plain, ordinary...)
 		require.Equal(t, 0, e.code, e.log)
 		return e
 	}
@@ -139,15 +159,18 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 		f.over.Store(false)
 		change(t, src)
 		must(t, 0, "watch", "--once", src)
+		if r.change != nil {
+			r.change(t, src)
+		}
 	}
 	if r.prepare != nil {
 		r.prepare(t, source, src, copy)
 	}
-	old := snapshot{}
+	old, oldFiles := snapshot{}, map[string]uint64{}
 	if _, err := os.Lstat(copy); err == nil {
-		old = look(t, copy)
+		old, oldFiles = look(t, copy), filesIn(t, copy)
 	}
-	args := []string{"mirror", "--once", "--jobs", "1", source, copy}
+	args := ordinary
 	if r.args != nil {
 		args = r.args(source, copy)
 	}
@@ -155,6 +178,7 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 	e := f.finish(t, true, args...)
 	f.trace = f.supervisor.Trace()
 	r.check(t, f, e, look(t, src), old, copy)
+	checkLinks(t, copy, e.log, filesIn(t, src), oldFiles)
 
 	f.over.Store(true)
 	log := e.log
@@ -163,6 +187,9 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 	}
 	log += pass().log
 	same(t, src, copy, log)
+	if slices.Contains(r.options, "--hard-links") {
+		require.Equal(t, linksOf(filesIn(t, src)), linksOf(filesIn(t, copy)), log)
+	}
 	checkStaging(t, copy, log)
 	s.requests.Store(0)
 	log += pass().log
@@ -176,6 +203,13 @@ func (r mirrorRun) check(t *testing.T, f *fault, e ended, source, old snapshot, 
 	now := snapshot{}
 	if _, err := os.Lstat(copy); err == nil {
 		now = look(t, copy)
+	}
+	for _, name := range r.leaves {
+		if was, had := old[name]; had {
+			source[name] = was
+		} else {
+			delete(source, name)
+		}
 	}
 	checkCopy(t, source, old, now, r.broken, e.log)
 	noPanic(t, e.log)

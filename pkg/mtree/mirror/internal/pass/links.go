@@ -149,11 +149,16 @@ func (p *pass) commitLinks() {
 	if index == nil {
 		return
 	}
-	index.Commit() // guard: TestLinksAcrossPasses
 	behind := index.Behind(p.isStill)
-	if !p.changedAny {
-		return
+	if p.changedAny {
+		p.markAllBehind(behind)
 	}
+	index.Commit(!p.options.NoFlush) // guard: TestLinksAcrossPasses
+}
+
+// markAllBehind marks directories before the index says what their files are now: after a kill nothing else
+// would lead there.
+func (p *pass) markAllBehind(behind map[string]bool) {
 	for _, path := range slices.Sorted(maps.Keys(behind)) {
 		err := p.env.Replica.MarkUnfinished(path)
 		if disk.IsGone(err) {
