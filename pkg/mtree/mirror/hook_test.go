@@ -257,3 +257,26 @@ func TestExecEndsWithItsMirror(t *testing.T) {
 	require.NoError(t, <-done)
 	require.FileExists(t, ended)
 }
+
+// A command that ignores SIGTERM gets SIGKILL after 3 s, with all in its group. Its shell got that then, and what the shell had started
+// 3 s later: by then mirror had been ended as one that hangs, with 143, and left it running.
+func TestExecThatStays(t *testing.T) {
+	_, b := overHTTP(t, "f = f")
+	pid := filepath.Join(t.TempDir(), "pid")
+	b.config.Exec = "trap '' TERM; sleep 1000 & echo $! >" + pid + ".new; mv " + pid + ".new " + pid + "; wait"
+	b.config.Out = io.Discard
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, b.config) }()
+	require.Eventually(t, func() bool { _, err := os.Stat(pid); return err == nil }, 20*time.Second, time.Millisecond)
+	cancel()
+	stopped := time.Now()
+	require.NoError(t, <-done)
+	require.Less(t, time.Since(stopped), 2*hookGrace-time.Second)
+	text, err := os.ReadFile(pid)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // it may wait for somebody who asks what became of it
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(text)) + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	}, time.Second, time.Millisecond)
+}

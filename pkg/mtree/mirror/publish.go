@@ -83,6 +83,9 @@ func (m *mirror) confirm(at mtree.Stamp) {
 	m.replica.Confirm(at)
 }
 
+// copysDisk begins the cause of a failure of the copy's disk.
+const copysDisk = "the copy's disk: "
+
 // causeOf names the cause of an error without any path or address: status.json
 // is published. A mirror that was stopped has none: "".
 func causeOf(err error) string {
@@ -100,7 +103,7 @@ func causeOf(err error) string {
 	case errors.Is(err, pass.ErrFlush):
 		return pass.ErrFlush.Error()
 	case replica.IsLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
-		return "the copy's disk: " + errno.Error()
+		return copysDisk + errno.Error()
 	case errors.Is(err, overlap.Err):
 		return "the copy would be copied into itself"
 	case exit.Of(err) == exit.Refused:

@@ -102,6 +102,7 @@ type difference struct {
 // below.
 func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) error {
 	v.dirs++
+	files, bytes := v.files, v.bytes
 	diffs, err := v.compare(ctx, path, &listing)
 	if err != nil {
 		return err
@@ -110,6 +111,7 @@ func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) er
 		if listing, err = v.listAgain(ctx, path); err != nil {
 			return err
 		}
+		v.files, v.bytes = files, bytes // guard: TestVerifyComparesOwners
 		if diffs, err = v.compare(ctx, path, &listing); err != nil {
 			return err
 		}
@@ -251,7 +253,7 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 	for i, c := range files {
 		paths[i] = mtree.JoinPath(path, c.Want.Name)
 		v.bytes += c.Want.Size
-		if c.What&mtree.Mode != 0 {
+		if v.env.ModeDiffers(c) { // guard (v.env.ModeDiffers(c) -> c.What&mtree.Mode != 0): TestVerifyComparesOwners
 			diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
 		}
 	}

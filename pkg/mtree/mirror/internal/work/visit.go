@@ -79,7 +79,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return err
 	}
 	if !env.DryRun {
-		if err := errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(ctx, t, v, dir, info)); err != nil {
+		env.doubtUnseen(t, v, have, filtered)
+		if err := env.apply(ctx, t, v, dir, info); err != nil {
 			return err
 		}
 	}
@@ -386,7 +387,7 @@ func (env *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.Plan
 	v.Proved = len(pl.Check) > 0
-	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Linked)+len(pl.Extra) > 0 || t.Fresh || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Linked)+len(pl.Extra) > 0 || t.Fresh || v.unmarked || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
 		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}
