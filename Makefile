@@ -3,6 +3,7 @@
 # make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
 # make mutants  take each guard out and show the test that fails
+# make man      man pages, in build/man; make completions: for bash, zsh and fish, in build/completions
 # make bench    side by side with rsync, nginx and others (see docs/performance.md)
 
 GO         ?= go
@@ -18,7 +19,7 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS) \
+.PHONY: all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS) \
 	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
 all: $(PROGRAMS)
@@ -38,6 +39,7 @@ lint:
 	$(GO) vet -tags filesystems ./pkg/mtree/...
 	$(GO) vet -tags systemd ./e2e/...
 	$(GO) -C tools vet ./...
+	$(GO) -C tools/man vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	cd tools && $(GO) tool staticcheck ./...
 	@sh .ci/rules
@@ -100,6 +102,7 @@ std:
 
 guards:
 	$(GO) -C tools test ./...
+	$(GO) -C tools/man test -count=1 ./...
 	$(MAKE) mutants SAMPLE=1
 
 # With the programs that deps installs; a missing program fails.
@@ -146,6 +149,33 @@ mutants:
 bench: all
 	sh bench/run
 
+# Man pages: Markdown of docs/man, with the options that --help tells and the exit codes of docs/cli.md.
+MANPAGES := $(patsubst docs/man/%.md,build/man/%,$(wildcard docs/man/*.md))
+man: $(MANPAGES)
+
+bin/man: $(wildcard tools/man/*.go tools/man/go.*)
+	$(GO) -C tools/man build -o ../../bin/man .
+
+build/man/tidemark-%.1: docs/man/tidemark-%.1.md docs/cli.md bin/% bin/man
+	@mkdir -p build/man
+	bin/$* --help >$@.help
+	bin/man -cli docs/cli.md -help $@.help $< >$@.new
+	@rm $@.help && mv $@.new $@
+
+build/man/%: docs/man/%.md bin/man
+	@mkdir -p build/man
+	bin/man $< >$@.new
+	@mv $@.new $@
+
+# What the three programs print by themselves: NAME completion bash.
+completions: all
+	@mkdir -p build/completions/bash build/completions/zsh build/completions/fish
+	for p in watch serve mirror; do \
+		bin/$$p completion bash >build/completions/bash/tidemark-$$p && \
+		bin/$$p completion zsh >build/completions/zsh/_tidemark-$$p && \
+		bin/$$p completion fish >build/completions/fish/tidemark-$$p.fish || exit; \
+	done
+
 # The installed names are prefixed: watch(1) is taken on every system.
 PREFIX ?= /usr/local
 install: all
@@ -156,4 +186,4 @@ install: all
 	done
 
 clean:
-	rm -rf bin .demo
+	rm -rf bin build .demo
