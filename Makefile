@@ -1,9 +1,9 @@
-# make          build bin/watch, bin/serve, bin/mirror
+# make          build bin/watch, bin/serve, bin/mirror, man pages and completions
 # make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
 # make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
 # make mutants  take each guard out and show the test that fails
-# make man      man pages, in build/man; make completions: for bash, zsh and fish, in build/completions
+# make deb      a Debian package in dist/ (also: make tarball, make image)
 # make bench    side by side with rsync, nginx and others (see docs/performance.md)
 
 GO         ?= go
@@ -19,9 +19,10 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS) \
+.PHONY: build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install deb tarball image packages $(PROGRAMS) \
 	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
+build: all man completions
 all: $(PROGRAMS)
 
 $(PROGRAMS): bin/%:
@@ -176,14 +177,23 @@ completions: all
 		bin/$$p completion fish >build/completions/fish/tidemark-$$p.fish || exit; \
 	done
 
-# The installed names are prefixed: watch(1) is taken on every system.
+# What make has built, for the next start of the machine: it builds nothing, so that nothing in
+# bin belongs to root. "man" and "completions" are installed if they were made.
 PREFIX ?= /usr/local
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
-	for p in watch serve mirror; do install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/bin/tidemark-$$p; done
-	for u in packaging/systemd/*.service; do \
-		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); \
-	done
+install:
+	@packaging/install '$(DESTDIR)' '$(PREFIX)'
+
+# The installed names are prefixed: watch(1) is taken on every system.
+#
+# Packages, in dist/. Two builds of one commit are equal byte by byte: all times in them are
+# SOURCE_DATE_EPOCH, by default that of the commit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+deb: build
+	VERSION='$(VERSION)' packaging/deb/build
+tarball: build
+	VERSION='$(VERSION)' packaging/tarball
+image: all
+	VERSION='$(VERSION)' packaging/image
 
 clean:
-	rm -rf bin build .demo
+	rm -rf bin build dist .demo
