@@ -28,9 +28,11 @@ func main() {
 		Alone: func(given int) bool {
 			return o.status || o.age != 0 || o.release || o.waitFor != "" || (o.verify || o.repair) && !o.Adopt && given <= 1
 		},
-		Quiet: func() bool { return o.Quiet },
-		Run:   o.run,
-		Stats: o.Stats.Each,
+		Quiet:  func() bool { return o.Quiet },
+		Run:    o.run,
+		Stats:  o.Stats.Each,
+		States: o.Stats.States,
+		Disk:   "DEST",
 	})
 }
 

@@ -23,7 +23,8 @@ func main() {
 		Example: "  tidemark-serve /srv/tree\n  curl http://127.0.0.1:8077/?txt\n  tidemark-serve --status /srv/tree",
 		Flags:   o.define,
 		Run:     o.run,
-		Stats:   o.Stats.Each,
+		Stats:   o.stats,
+		States:  o.states,
 	})
 }
 
@@ -38,6 +39,21 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return serve.PrintStatus(env.Stdout, o.Root, o.StateDir)
 	}
 	return o.publish(ctx, env)
+}
+
+// stats yields the numbers of --metrics.
+func (o *options) stats(yield func(name, help string, value int64)) {
+	o.Stats.Each(yield)
+	if h := o.handler.Load(); h != nil {
+		h.Each(yield)
+	}
+}
+
+// states yields the state of the tree for --metrics.
+func (o *options) states(yield func(name, help, now string, all []string)) {
+	if h := o.handler.Load(); h != nil {
+		h.States(yield)
+	}
 }
 
 // publish serves the tree until ctx ends.
@@ -57,7 +73,11 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, handler.Close()) }()
+	o.handler.Store(handler)
+	defer func() {
+		o.handler.Store(nil)
+		err = errors.Join(err, handler.Close())
+	}()
 	if handler.NeverWatched() {
 		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass; run tidemark-watch on it")
 	}

@@ -40,6 +40,8 @@ func main() {
 		Run:     o.run,
 		Hangup:  o.audit,
 		Stats:   o.Stats.Each,
+		States:  o.Stats.States,
+		Disk:    "DIR",
 	})
 }
 

@@ -11,7 +11,9 @@
 //	web.go               how serve listens
 //	cli.go, options.go   runs a Command; its options
 //	notices.go           sd_notify
-//	metrics.go           --metrics
+//	metrics.go           --metrics and --pprof
+//	page.go              the page for people there
+//	room.go              free space
 //	address.go           HOST:PORT
 //	log.go               the three formats of the log
 //	statusline.go        progress on a terminal
