@@ -32,6 +32,8 @@ func main() {
 		Run:    o.run,
 		Status: o.encodeStatus,
 		Stats:  o.Stats.Each,
+		States: o.Stats.States,
+		Disk:   "DEST",
 	})
 }
 

@@ -12,7 +12,9 @@
 //	cli.go, options.go, requests.go, complete.go
 //	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
-//	metrics.go           --metrics
+//	metrics.go           --metrics and --pprof
+//	page.go              the page for people there
+//	room.go              free space
 //	address.go           HOST:PORT
 //	log.go               the three formats of the log
 //	statusline.go        progress on a terminal

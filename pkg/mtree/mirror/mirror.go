@@ -65,9 +65,7 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	m.joinSources()
-	if held, err := m.replica.Held(); err == nil {
-		c.Stats.Held.Store(held.Total())
-	}
+	m.recallStats()
 	m.hook.config = &m.config
 	m.hook.recall(m.replica)
 	return m, nil

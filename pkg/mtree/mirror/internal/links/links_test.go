@@ -318,7 +318,7 @@ func TestTooManyNames(t *testing.T) {
 func TestAFileThatIsMostlyOutOfDate(t *testing.T) {
 	r := newRig(t)
 	r.Note(file("a", 1, 10))
-	r.Commit()
+	r.Commit(false)
 	r.file.size = mostIdle
 	r.Note(file("b", 2, 11))
 	r.requireFile(1, file("a", 1, 10))
@@ -326,7 +326,7 @@ func TestAFileThatIsMostlyOutOfDate(t *testing.T) {
 	r.Note(file("c", 3, 12))
 	r.requireNone(1)
 	r.requireFile(3, file("c", 3, 12))
-	r.Commit()
+	r.Commit(false)
 	info, err := os.Stat(r.path())
 	require.NoError(t, err)
 	require.Less(t, info.Size(), int64(1000))
