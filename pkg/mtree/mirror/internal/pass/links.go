@@ -184,7 +184,7 @@ func (p *pass) markBehind(path string) {
 // equals its source: that changed a file under another name first, and has not linked this one yet. No stamp
 // moves when it does. So a directory that is looked at again stays unfinished as long as the source is.
 func (p *pass) mayStayBehind(n *node) bool {
-	return p.env.Replica.Links != nil && p.env.Root.Hot && n.had && n.before.IsUnfinished() // guard: TestTheOtherNameInACopyOfACopy
+	return p.env.Replica.Links != nil && p.env.Root.Hot && n.had && n.before.IsUnfinished() // guard (returns false): TestTheOtherNameInACopyOfACopy
 }
 
 // isStill reports whether the copy has, at path, the file with this inode number.
