@@ -27,12 +27,6 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// version is set by the linker: -X tidemark/internal/cli.version=1.2.3.
-var version = "devel"
-
-// Version returns the version of this build.
-func Version() string { return version }
-
 // stopGrace is how long an orderly stop may take, so that a program ends within the
 // 5 s that docs/cli.md promises. A harder end loses nothing.
 const stopGrace = 4500 * time.Millisecond
@@ -213,15 +207,6 @@ func oneLine(err error) string {
 		rest = rest[size:]
 	}
 	return line.String()
-}
-
-// versionText is what --version prints.
-func versionText(name string) string {
-	text := "tidemark-" + name + " " + version
-	if info, ok := debug.ReadBuildInfo(); ok {
-		text += " (" + info.GoVersion + ")"
-	}
-	return text + "\n"
 }
 
 // start wires signals, logs and metrics around the program's one call.

@@ -24,4 +24,5 @@
 //	tokens.go            the tokens that serve accepts
 //	kept.go              files that are read again when they change
 //	garbage.go           when garbage is collected
+//	version.go           the version of this build
 package cli

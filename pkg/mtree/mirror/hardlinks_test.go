@@ -451,6 +451,47 @@ func TestLinksInACopyOfACopy(t *testing.T) {
 	second.idle()
 }
 
+// A copy of a copy looked at the first one while that had changed a file under one name and not linked the
+// others to it yet: that name came apart from the others for good, and they kept the old bytes.
+func TestTheOtherNameInACopyOfACopy(t *testing.T) {
+	for name, during := range map[string]string{"before it looks at the others": "/last", "when it begins to": "/?txt"} {
+		t.Run(name, func(t *testing.T) {
+			s, b := overHTTP(t, "a/f = one", "c/solo = x", "last = 1")
+			s.link("a/f", "b/g", "c/h")
+			b.config.HardLinks, b.config.Last = true, []string{"/last"}
+			b.equalLinks(s)
+			second := copyOf(t, b)
+			second.config.HardLinks = true
+			second.equalLinks(s)
+			s.change("c/more = x")
+			b.equalLinks(s)
+
+			s.change("last = 2")
+			require.NoError(t, os.WriteFile(s.path("b/g"), []byte("grown"), 0o644))
+			s.publish("b/g")
+			looked := false
+			b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+				if !looked && keyOf(r) == during && b.read("b/g") == "grown" {
+					looked = true
+					for range 2 {
+						_ = second.once()
+					}
+					require.Equal(t, "grown", second.read("b/g"))
+				}
+				return false
+			})
+			b.equalLinks(s)
+			require.True(t, looked)
+			second.equalLinks(s)
+			second.idle()
+			require.NoError(t, os.WriteFile(s.path("a/f"), []byte("and again"), 0o644))
+			s.publish("a/f")
+			b.equalLinks(s)
+			second.equalLinks(s)
+		})
+	}
+}
+
 // What a link takes the place of goes to the backup directory, as what is fetched does; a name that has the
 // right bytes and is only linked anew does not.
 func TestBackupOfLinkedNames(t *testing.T) {

@@ -21,7 +21,8 @@ type Index struct {
 	names  table // by path
 	files  table // by Same: the line of the newest name
 	behind map[behind]bool
-	dead   bool // the file cannot be written: nothing is noted
+	left   map[string]bool // paths of names that are no links, or of other files, since Left was called
+	dead   bool            // the file cannot be written: nothing is noted
 
 	joining [64]sys.Mutex // by Same: see Lock
 }
@@ -55,7 +56,7 @@ func Open(m *state.Marker, root string, log *slog.Logger) (*Index, error) {
 func head(root string) string { return fmt.Sprintf("#links 1 %s\n", mtree.EscapeName(root)) }
 
 func open(m *state.Marker, name, head string, log *slog.Logger) (x *Index, lines int, err error) {
-	x = &Index{log: log, seed: maphash.MakeSeed(), behind: map[behind]bool{}}
+	x = &Index{log: log, seed: maphash.MakeSeed(), behind: map[behind]bool{}, left: map[string]bool{}}
 	if x.file, err = openLog(m, name, head); err != nil {
 		return nil, 0, err
 	}
@@ -93,6 +94,7 @@ func (x *Index) rewrite(m *state.Marker) (*Index, error) {
 		}
 	}
 	clear(next.behind)
+	clear(next.left)
 	if err == nil {
 		err = next.file.write()
 	}
@@ -220,7 +222,7 @@ func (x *Index) note(f *File) {
 		return
 	}
 	if had && was.Same != f.Same {
-		x.leave(was.Same)
+		x.leave(&was)
 	}
 	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
 	if known && is.Node != f.Node && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
@@ -271,16 +273,31 @@ func (x *Index) Leave(path string) {
 	if !had || x.dead {
 		return
 	}
-	x.leave(was.Same)
+	x.leave(&was)
 	gone := File{Path: path}
 	x.index(&gone, x.file.add(&gone, 0))
 }
 
 // leave notes that a name left a file: what the others show may have changed, too.
-func (x *Index) leave(same uint64) {
-	if f, ok := x.find(same); ok {
-		x.addBehind(behind{same, f.Node}) // guard: TestNamesThatAreBehind
+func (x *Index) leave(name *File) {
+	if f, ok := x.find(name.Same); ok {
+		x.addBehind(behind{name.Same, f.Node}) // guard: TestNamesThatAreBehind
 	}
+	if len(x.left) < mostBehind {
+		x.left[name.Path] = true
+	}
+}
+
+// Left returns the directories of names that left their files, and forgets it.
+func (x *Index) Left() map[string]bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	dirs := map[string]bool{}
+	for path := range x.left {
+		dirs[mtree.ParentPath(path)] = true
+	}
+	clear(x.left)
+	return dirs
 }
 
 func (x *Index) addBehind(b behind) {
@@ -341,6 +358,7 @@ func (x *Index) Forget() {
 func (x *Index) forget() {
 	x.names, x.files = table{}, table{}
 	clear(x.behind)
+	clear(x.left)
 	if err := x.file.empty(); err != nil && !x.dead {
 		x.failed(err)
 	}
