@@ -106,9 +106,6 @@ func (m *mirror) confirm(at mtree.Stamp) {
 	m.replica.Confirm(at)
 }
 
-// copysDisk begins the cause of a failure of the copy's disk.
-const copysDisk = "the copy's disk: "
-
 // causeOf names the cause of an error without any path or address: status.json
 // is published. A mirror that was stopped has none: "".
 func causeOf(err error) string {

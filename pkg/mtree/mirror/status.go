@@ -143,6 +143,9 @@ func Check(w io.Writer, dest, stateDir string, age time.Duration) error {
 	return exit.With(exit.Failed, exit.ErrTold, "")
 }
 
+// copysDisk begins what a status says of a failure of the copy's disk.
+const copysDisk = "the copy's disk: "
+
 // wrong says what keeps the copy from being well, as Check has it.
 func (r *copyReport) wrong(age time.Duration) (wrong []string) {
 	late := ""
