@@ -483,6 +483,33 @@ func TestAStandInDeletesNothing(t *testing.T) {
 	b.equal(s)
 }
 
+// A copy stood in whose own source hides a directory since its serve was started anew. Its mirror keeps that one as it was
+// then, below a root that is as new as any: the copy of several sources got the old files back, and deleted ones, too.
+func TestAStandInTakesNothingBack(t *testing.T) {
+	s := watched(t, "a/f = one", "k/f = one", "k/g = 1")
+	at := serveTree(t, s.root)
+	one := newBench(t, at.URL+"/")
+	one.startKept(s)
+	at.reopen(serve.Config{Root: s.root, Hidden: true, Exclude: []string{"k/"}})
+	s.change("a/f = two")
+	one.isKept(s)
+	b := ofServed(t, s.root, one.config.Dest)
+	s.change("k/f = changed")
+	s.remove("k/g")
+	b.equal(s)
+	one.isKept(s)
+	require.Equal(t, "one", one.read("k/f"))
+	b.servers[0].away()
+	b.equal(s)
+	s.change("a/f = three")
+	one.isKept(s)
+	b.equal(s)
+	s.change("k/f = later")
+	one.isKept(s)
+	b.servers[0].interfere(nil)
+	b.equal(s)
+}
+
 // A copy that no mirror keeps was used in place of a source that brings news, because it was named before it; then
 // that one again, and so on.
 func TestAStaleCopyIsNotComeBackTo(t *testing.T) {

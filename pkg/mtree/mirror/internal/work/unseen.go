@@ -52,7 +52,7 @@ func (env *Env) keepKnown(v *VisitResult, o *plan.Options) {
 // says now that it is from before. Where that cannot be noted (another user's directory, an immutable one), it has failed: this
 // one stays unfinished, with its doubts.
 func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filtered []string) {
-	d := unknown{bytes: v.Doubts&(replica.DoubtBytes|replica.DoubtRecent) != 0, options: v.Doubts&(replica.DoubtBelow|replica.DoubtHidden) != 0}
+	d := doubted(v.Doubts)
 	if d == (unknown{}) {
 		return
 	}
@@ -80,6 +80,11 @@ func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filte
 type unknown struct {
 	bytes   bool // no file is known by size and time
 	options bool // of no entry it is known whether the present serve ever listed it
+}
+
+// doubted returns what is not known of a directory that is not compared, by the doubts of its visit.
+func doubted(d replica.Doubts) unknown {
+	return unknown{bytes: d&(replica.DoubtBytes|replica.DoubtRecent) != 0, options: d&(replica.DoubtBelow|replica.DoubtHidden) != 0}
 }
 
 // unknow notes what is not known in and below a directory. Its stamps stay: a copy of the copy

@@ -61,6 +61,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		v.Same = true
 		return nil
 	}
+	if env.isBehind(v) {
+		return env.passOver(t, v, dir)
+	}
 	have, filtered, err := env.readEntries(t, v, dir)
 	if err == errPart {
 		return err
@@ -197,6 +200,35 @@ func (env *Env) findExtra(t *Target, v *VisitResult, dir *disk.Dir) {
 func (env *Env) isSame(t *Target, v *VisitResult, info disk.Info) bool {
 	return v.Had && !t.Doubts.Below() && env.Root.State.Prunes() &&
 		env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing)
+}
+
+// isBehind reports whether a source that stands in shows the directory as it was before it was completed,
+// though its root is as new as the copy: what its own source hides it keeps as it is (plan.Plan.Kept), and
+// nothing says so. Within an epoch no stamp of a directory goes back. If the tree was rolled back, the first
+// source says so when it is used again: then everything is compared.
+func (env *Env) isBehind(v *VisitResult) bool {
+	return env.StandsIn && v.Intact && !v.Listing.Hot && env.Root.State.Prunes() && // guard (returns false): TestAStandInTakesNothingBack
+		v.Doubts&replica.DoubtClock == 0 && v.Listing.Stamp.Before(v.Before.Stamp)
+}
+
+// passOver leaves a directory, and all below it, as they are. What is doubted of it is doubted when another
+// source shows it.
+func (env *Env) passOver(t *Target, v *VisitResult, dir *disk.Dir) (err error) {
+	v.Same, v.Later = true, true // it is later than the listing above says, and that may be completed
+	if v.Doubts.Below() {
+		v.Inside = env.Replica.CountIn(t.Path)
+	}
+	d := doubted(v.Doubts)
+	if d == (unknown{}) || env.DryRun {
+		return nil
+	}
+	if err = env.unknow(t.Path, d); err == nil {
+		v.Before, v.Had, err = env.Replica.Record(dir, t.Path)
+	}
+	if err != nil {
+		return replica.Local(err)
+	}
+	return nil
 }
 
 // take makes a listing the one that a visit compares with.
