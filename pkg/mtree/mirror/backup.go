@@ -39,10 +39,20 @@ func (c *Config) backupOptions(r *replica.Replica) *backup.Options {
 	if path, err := replica.Resolve(c.Dest); err == nil {
 		o.Dest = path
 	}
-	if c.Source != "" && !remote.IsURL(c.Source) {
-		o.Source = c.Source
+	for _, source := range append(c.otherSources(), c.Source) { // guard (c.otherSources() -> []string{}): TestABackupInAnotherSource
+		if source != "" && !remote.IsURL(source) {
+			o.Sources = append(o.Sources, source)
+		}
 	}
 	return o
+}
+
+// otherSources returns the further sources.
+func (c *Config) otherSources() (all []string) {
+	for i := range c.Others {
+		all = append(all, c.Others[i].Source)
+	}
+	return all
 }
 
 // recallBackup takes the backup directory of the copy, if it has one and c names none: what is released or
