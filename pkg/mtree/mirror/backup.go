@@ -39,7 +39,8 @@ func (c *Config) backupOptions(r *replica.Replica) *backup.Options {
 	if path, err := replica.Resolve(c.Dest); err == nil {
 		o.Dest = path
 	}
-	for _, source := range append(c.otherSources(), c.Source) { // guard (c.otherSources() -> []string{}): TestABackupInAnotherSource
+	others := c.otherSources() // guard (c.otherSources() -> nil): TestABackupInAnotherSource
+	for _, source := range append(others, c.Source) {
 		if source != "" && !remote.IsURL(source) {
 			o.Sources = append(o.Sources, source)
 		}
