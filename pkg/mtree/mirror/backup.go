@@ -68,6 +68,18 @@ func (c *Config) recallBackup(noted string, err error) error {
 	return nil
 }
 
+// noteLimit writes --max-delete down, for a repair that is not given any.
+func (c *Config) noteLimit(r *replica.Replica) error {
+	if c.DryRun || c.repair { // guard (without c.repair): TestARepairHoldsWhatItsMirrorHolds
+		return nil
+	}
+	text := c.MaxDelete
+	if text == defaultMaxDelete {
+		text = ""
+	}
+	return exit.With(exit.Local, r.NoteLimit(text), "")
+}
+
 // beginBackup lets the backup directory know that a pass begins.
 func beginBackup(r *replica.Replica, at mtree.Stamp) error {
 	if r.Backup == nil {
