@@ -653,3 +653,18 @@ func TestOwnersThatAreNotCopied(t *testing.T) {
 	require.NoError(t, b.once())
 	require.Equal(t, "a/f=b/g", linked(t, b.config.Dest))
 }
+
+// The index of links was removed. A change through one name did not reach the others until the next full walk, which
+// was not due for a week.
+func TestALostIndexOfLinksIsMadeByAWalk(t *testing.T) {
+	eachLinked(t, func(t *testing.T, s *tree, b *bench) {
+		b.equalLinks(s)
+		require.NoError(t, os.Remove(b.path(".tidemark/links")))
+		require.NoError(t, b.once())
+		require.Contains(t, b.out.String(), "listed 4 directories, fetched 0 files")
+		require.NoError(t, os.WriteFile(s.path("b/g"), []byte("grown"), 0o644))
+		s.publish("b/g")
+		b.equalLinks(s)
+		b.idle()
+	})
+}

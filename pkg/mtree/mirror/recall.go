@@ -72,18 +72,6 @@ func (c *Config) recallLimit(noted string, err error) error {
 	return exit.With(exit.Local, err, "give --max-delete")
 }
 
-// noteLimit writes --max-delete down for that.
-func (c *Config) noteLimit(r *replica.Replica) error {
-	if c.DryRun || c.repair { // guard (without c.repair): TestARepairHoldsWhatItsMirrorHolds
-		return nil
-	}
-	text := c.MaxDelete
-	if text == defaultMaxDelete {
-		text = ""
-	}
-	return exit.With(exit.Local, r.NoteLimit(text), "")
-}
-
 // recallSources takes the source, or the several ones, that the copy was made from. What is sent along is
 // for the first: it may be secret.
 func (c *Config) recallSources(t *state.Tree) {

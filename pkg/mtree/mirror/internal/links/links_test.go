@@ -355,3 +355,22 @@ func TestLinksOfAnotherVersion(t *testing.T) {
 		require.False(t, f.IsOf(&other))
 	}
 }
+
+// On a full disk the file stays as it is, with all that is known.
+func TestAnIndexThatCannotBeWrittenAnew(t *testing.T) {
+	r := newRig(t)
+	for i := range uint64(10_100) {
+		r.Note(file("a", 1, 10+i))
+	}
+	r.Commit(false)
+	size := r.file.size
+	require.NoError(t, os.MkdirAll(filepath.Join(r.root, mtree.MarkerName, "."+Name+".new", "x"), 0o755))
+	r.open("root")
+	require.Equal(t, size, r.file.size)
+	require.False(t, r.IsNew())
+	r.requireFile(1, file("a", 1, 10+10_099))
+	require.NoError(t, os.RemoveAll(filepath.Join(r.root, mtree.MarkerName, "."+Name+".new")))
+	r.open("root")
+	require.Less(t, r.file.size, size)
+	require.False(t, r.IsNew())
+}

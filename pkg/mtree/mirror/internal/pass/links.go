@@ -192,13 +192,15 @@ func (p *pass) mayStayBehind(n *node) bool {
 	return p.env.Replica.Links != nil && p.env.Root.Hot && n.had && n.before.IsUnfinished() // guard (returns false): TestTheOtherNameInACopyOfACopy
 }
 
-// isStill reports whether the copy has, at path, the file with this inode number.
+// isStill reports whether the copy has, at path, the file with this inode number, or may have: its owner may
+// lack rights to the directory, which a visit will give.
 func (p *pass) isStill(path string, node uint64) bool {
 	dir, err := p.env.Replica.Dir(mtree.ParentPath(path))
 	if err != nil {
-		return false
+		return disk.IsDenied(err) // guard (returns false): TestAnotherNameInADirectoryWithoutRights
 	}
 	defer dir.Close()
 	info, err := dir.Stat(mtree.BaseName(path))
-	return err == nil && info.Kind == mtree.File && info.Node.Ino == node
+	// guard (without disk.IsDenied(err)): TestAnotherNameInADirectoryWithoutRights
+	return disk.IsDenied(err) || err == nil && info.Kind == mtree.File && info.Node.Ino == node
 }

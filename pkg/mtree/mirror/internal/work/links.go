@@ -195,6 +195,7 @@ func (env *Env) joinEach(ctx context.Context, dir *disk.Dir, t *Target, changes 
 		}
 		if env.Arriving != nil {
 			env.Arriving.Add(c.Want.Size)
+			r.Copied += c.Want.Size // guard: TestBytesThatWereInTheCopy
 		}
 		r.Names = append(r.Names, c.Want.Name)
 		if c.Have == nil {
