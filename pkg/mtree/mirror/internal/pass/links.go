@@ -151,11 +151,16 @@ func (p *pass) commitLinks() {
 		return
 	}
 	behind, left := index.Behind(p.isStill), index.Left()
-	if p.changedAny {
-		if p.env.Root.Hot {
-			maps.Copy(behind, left) // guard: TestTheOtherNameInACopyOfACopy
-		}
+	if p.env.Root.Hot {
+		maps.Copy(behind, left) // guard: TestTheOtherNameInACopyOfACopy
+	}
+	if p.changedAny && len(behind) > 0 {
 		p.markAllBehind(behind)
+		if err := p.flushMarks(); err != nil {
+			p.env.Log.Warn("names of files that were changed under others are forgotten: the flush failed", "error", err)
+			index.Forget()
+			return
+		}
 	}
 	index.Commit(!p.options.NoFlush) // guard: TestLinksAcrossPasses
 }
@@ -173,6 +178,15 @@ func (p *pass) markAllBehind(behind map[string]bool) {
 		}
 		p.markBehind(path)
 	}
+}
+
+// flushMarks makes the marks durable: on btrfs the fsync of the index would bring that to the disk without
+// them.
+func (p *pass) flushMarks() error {
+	if p.options.NoFlush {
+		return nil
+	}
+	return p.env.Replica.Flush()
 }
 
 // markBehind keeps a directory, and all above it, from being completed in this pass.
