@@ -97,7 +97,7 @@ func (e *Env) tellReloading() {
 		return
 	}
 	if now := daemon.SdNotifyMonotonicUsec(); now != "" {
-		e.notices.tell(daemon.SdNotifyReloading + "\n" + now)
+		e.notices.tell(daemon.SdNotifyReloading + "\n" + strings.TrimSpace(now))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/wire"
 )
@@ -93,4 +94,15 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 		yield("last_success_timestamp_seconds", "Until when the copy is known to be what the source published, Unix seconds.", at)
 		yield("lag_seconds", "Seconds since then; an idle source is asked every 45 s.", max(0, time.Now().Unix()-at))
 	}
+}
+
+// stateNumber returns Stats.State for a status.
+func stateNumber(s *state.Status) int64 {
+	switch {
+	case s.State != wire.Mirrored:
+		return 0
+	case s.Walked:
+		return 2
+	}
+	return 1
 }
