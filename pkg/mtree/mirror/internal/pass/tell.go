@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/actions"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -34,7 +35,7 @@ type teller struct {
 }
 
 // newTeller returns a teller for a directory in which some changes failed.
-func newTeller(dir string, failed []work.Failure) *teller {
+func newTeller(dir string, failed []fetch.Failure) *teller {
 	t := &teller{dir: dir, failed: make(map[string]bool, len(failed))}
 	for i := range failed {
 		t.failed[failed[i].Path] = true
@@ -121,7 +122,7 @@ func actionOf(c *mtree.Change) actions.Action {
 
 // tellFetch tells which files arrived, and which the source may not read. A file that replaces a
 // directory does not have its name yet.
-func (p *pass) tellFetch(n *node, h *work.FetchResult) {
+func (p *pass) tellFetch(n *node, h *fetch.Result) {
 	if !p.tells() {
 		return
 	}
