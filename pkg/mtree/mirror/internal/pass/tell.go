@@ -6,6 +6,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/fetch"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -157,7 +158,7 @@ func (p *pass) tellSums(n *node, c *work.SumResult) {
 	t := newTeller(n.Path, c.Failed)
 	for i := range c.Equal {
 		change := &c.Equal[i]
-		if p.env.ModeDiffers(*change) && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
+		if plan.ModeDiffers(*change, p.env.Owner) && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
 			t.add(actions.Mode, change.Want.Name, change.Want.Kind, "")
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/links"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
@@ -59,7 +60,7 @@ func (env *Env) isLinked(dir string, nested bool, c mtree.Change) bool {
 	defer index.Lock(c.Want.Same)() // or two names that nobody knew would both be taken for the one to link to
 	f, known := index.Find(c.Want.Same)
 	switch {
-	case env.ModeDiffers(c):
+	case plan.ModeDiffers(c, env.Owner):
 		return false
 	case !known:
 		was, is := index.Of(path)
@@ -75,11 +76,6 @@ func (env *Env) isLinked(dir string, nested bool, c mtree.Change) bool {
 	}
 	index.Note(links.FileOf(path, c.Want, c.Have.Same, kept))
 	return true
-}
-
-// ModeDiffers reports whether a file needs another mode or owner.
-func (env *Env) ModeDiffers(c mtree.Change) bool {
-	return c.What&mtree.Mode != 0 || env.Owner && c.What&mtree.Owner != 0
 }
 
 // relink makes a file with the bytes of the source one file with the right other names, with the right
@@ -110,7 +106,7 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *fetch.Target, c mt
 		if disk.IsDenied(err) || disk.IsFull(err) { // guard (without disk.IsFull): TestALinkThatStaysOnAFullDisk
 			return false, nil // it has the right bytes, and stays a name of the other file
 		}
-	case env.ModeDiffers(c):
+	case plan.ModeDiffers(c, env.Owner):
 		err = env.setMode(ctx, dir, c)
 		changed = err == nil
 		if info, statErr := dir.Stat(c.Want.Name); changed && statErr == nil && !l.hasMode(info) {

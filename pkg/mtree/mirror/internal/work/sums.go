@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/fetch"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
@@ -62,7 +63,7 @@ func (env *Env) compareGroup(ctx context.Context, g *fetch.Group, theirs, ours m
 		}
 		r.Equal = append(r.Equal, change)
 		linked := env.Replica.Links != nil && !env.isLinked(g.Target.Path, g.Target.Nested, change)
-		if !env.ModeDiffers(change) && !linked { // guard (!env.ModeDiffers(change) -> change.What&(mtree.Mode|mtree.Owner) == 0): TestOwnersThatAreNotCopied
+		if !plan.ModeDiffers(change, env.Owner) && !linked { // guard (!plan.ModeDiffers(change, env.Owner) -> change.What&(mtree.Mode|mtree.Owner) == 0): TestOwnersThatAreNotCopied
 			continue
 		}
 		dir, err := env.writer().OpenToChange(&g.Target)

@@ -450,7 +450,7 @@ func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.
 		if changed || err != nil {
 			v.note(t, c.Want.Name, err)
 		}
-		if changed && env.ModeDiffers(c) {
+		if changed && plan.ModeDiffers(c, env.Owner) {
 			v.Relinked = append(v.Relinked, c)
 		}
 	}
