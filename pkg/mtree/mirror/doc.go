@@ -49,6 +49,9 @@
 //	backup.go                    --backup-dir; what of the options a later repair goes by
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
+//	polling.go                   several sources: the one that is used is asked, and left when a preferred one is back
+//	choosing.go                  which of them is used
+//	probing.go                   when preferred ones are asked, beside a poll
 //	sources.go, candidate.go, origin.go, config.go
 //	                             several sources, of which one is used; a source; Config
 //	progressline.go              Progress, and as a line
