@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/actions"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -29,7 +30,7 @@ type mirror struct {
 
 	verified work.VerifiedFiles
 	wholes   work.Wholes
-	oldSums  work.OldSums
+	oldSums  fetch.OldSums
 	memory   pass.Memory
 	reported wire.State // the source's state when full walks were last logged
 	hook     hook
