@@ -12,6 +12,7 @@
 //	cli.go, options.go   runs a Command; its options
 //	notices.go           sd_notify
 //	metrics.go           --metrics
+//	unit.go              what the unit of a service may forbid
 //	address.go           HOST:PORT
 //	log.go               the three formats of the log
 //	statusline.go        progress on a terminal
