@@ -13,6 +13,7 @@
 //	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
 //	metrics.go           --metrics
+//	unit.go              what the unit of a service may forbid
 //	address.go           HOST:PORT
 //	log.go               the three formats of the log
 //	statusline.go        progress on a terminal
