@@ -11,6 +11,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/wire"
 )
 
 // TestEveryOptionIsDocumented: an option cannot exist undocumented, and the
@@ -67,6 +69,7 @@ func TestDocumentedCommands(t *testing.T) {
 		{"readme", "../README.md", tree, ""},
 		{"operations", "../docs/operations.md", running, gone},
 		{"protocol", "../docs/protocol.md", running, ""},
+		{"sizing", "../docs/sizing.md", running, ""},
 	}
 	dir := t.TempDir()
 	for _, page := range pages {
@@ -76,6 +79,81 @@ func TestDocumentedCommands(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, page.name+".txtar"), []byte(script), 0o644))
 	}
 	testscript.Run(t, scriptsIn(dir))
+}
+
+// TestNoDocumentedCommandIsUntested: commands stand in pages of which a test takes them: this file runs them, make
+// recipes does in a booted Debian, or they are those of developers.
+func TestNoDocumentedCommandIsUntested(t *testing.T) {
+	tested := strings.Fields("README.md operations.md protocol.md sizing.md install.md testing.md performance.md")
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		if strings.Contains(string(text), "\n```sh\n") {
+			require.Contains(t, tested, filepath.Base(page), "%s has commands that no test runs", page)
+		}
+	}
+}
+
+// TestDevelopersCommandsExist: the targets, packages, tests and programs in the commands for developers are there. They
+// take hours, so they are not run.
+func TestDevelopersCommandsExist(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	require.NoError(t, err)
+	r := readRepository(t)
+	found := 0
+	for _, page := range []string{"../docs/testing.md", "../docs/performance.md"} {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		commands := ""
+		for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+			commands += block[1]
+		}
+		for _, code := range regexp.MustCompile("`((?:make|go run|go test|sh) [^`]+)`").FindAllStringSubmatch(string(text), -1) {
+			commands += strings.ReplaceAll(code[1], "\n", " ") + "\n"
+		}
+		for _, m := range regexp.MustCompile(`(?m)^make ([a-z-]+)`).FindAllStringSubmatch(commands, -1) {
+			found++
+			require.Regexp(t, `(?m)^`+m[1]+`:`, string(makefile), "%s: %s", page, m[0])
+		}
+		for _, m := range regexp.MustCompile(`(?m)^(?:[A-Z_]+=\S+ |sh tools/memory )*(?:go (?:run|test)|sh) [^#\n]*?(?:\./|sh )([a-z][\w/]*)`).FindAllStringSubmatch(commands, -1) {
+			found++
+			require.True(t, r.has(m[1]), "%s: %s", page, m[0])
+		}
+		for _, m := range regexp.MustCompile(`-run '\^(Test\w+)\$'`).FindAllStringSubmatch(commands, -1) {
+			found++
+			require.True(t, r.declares("", m[1]), "%s: %s", page, m[0])
+		}
+	}
+	require.Greater(t, found, 30)
+}
+
+// TestEachStateHasAPage: docs/states has a page for each state that the programs show, and no other; each is in its
+// table and says what to do.
+func TestEachStateHasAPage(t *testing.T) {
+	index, err := os.ReadFile("../docs/states/README.md")
+	require.NoError(t, err)
+	want := []string{"README"}
+	for _, state := range []wire.State{
+		wire.Watched, wire.Auditing, wire.Degraded, wire.Audited, wire.Unwatched, wire.Filling, wire.Mirrored, wire.Stale,
+	} {
+		want = append(want, string(state))
+		text, err := os.ReadFile("../docs/states/" + string(state) + ".md")
+		require.NoError(t, err)
+		require.Regexp(t, `^# `+string(state)+"\n", string(text))
+		require.Contains(t, string(text), "**What you see.**", state)
+		require.Contains(t, string(text), "**What to do.**", state)
+		require.Contains(t, string(index), "["+string(state)+"]("+string(state)+".md)")
+	}
+	declared := 0
+	for file, source := range readRepository(t).source {
+		if file == "pkg/mtree/wire/state.go" {
+			declared = len(regexp.MustCompile(`(?m)^\t\w+ +State = "`).FindAllString(source, -1))
+		}
+	}
+	require.Len(t, want, declared+1, "a state was added")
+	pages, err := filepath.Glob("../docs/states/*.md")
+	require.NoError(t, err)
+	require.Len(t, pages, len(want))
 }
 
 // documented returns a script of the commands in the sh blocks of a page.
@@ -155,6 +233,9 @@ func TestLinksInTheDocsLead(t *testing.T) {
 func pages(t *testing.T) []string {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
+	states, err := filepath.Glob("../docs/states/*.md")
+	require.NoError(t, err)
+	pages = append(pages, states...)
 	return append(pages, "../README.md", "../CHANGELOG.md", "../SECURITY.md")
 }
 
