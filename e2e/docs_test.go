@@ -65,16 +65,26 @@ func TestDocumentedCommands(t *testing.T) {
 	const running = tree + "start watch tidemark-watch srv/tree\nstart serve tidemark-serve --listen 127.0.0.1:0 srv/tree\n" +
 		"start mirror tidemark-mirror $URL srv/copy\nsame srv/tree srv/copy\n"
 	const gone = "! exists srv/tree/.tidemark srv/copy/.tidemark\nsh 'test -z \"$(getfattr -R -m ^user.tidemark srv 2>/dev/null)\"'\n"
+	const watched = tree + "start watch tidemark-watch srv/tree\n"
+	const served = watched + "start serve tidemark-serve --listen 127.0.0.1:0 srv/tree\n"
 	pages := []struct{ name, file, before, after string }{
 		{"readme", "../README.md", tree, ""},
 		{"operations", "../docs/operations.md", running, gone},
 		{"protocol", "../docs/protocol.md", running, ""},
 		{"sizing", "../docs/sizing.md", running, ""},
+		{"man", "../docs/man/tidemark.7.md", tree, ""},
+		{"man-watch", "../docs/man/tidemark-watch.1.md", tree, ""},
+		{"man-serve", "../docs/man/tidemark-serve.1.md", watched, ""},
+		{"man-mirror", "../docs/man/tidemark-mirror.1.md", served, ""},
+		{"man-listing", "../docs/man/tidemark-listing.5.md", running, ""},
 	}
 	dir := t.TempDir()
 	for _, page := range pages {
 		text, err := os.ReadFile(page.file)
 		require.NoError(t, err)
+		if strings.Contains(page.file, "/man/") {
+			text = fenced(text)
+		}
 		script := page.before + documented(t, string(text), page.after)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, page.name+".txtar"), []byte(script), 0o644))
 	}
@@ -192,6 +202,14 @@ func documented(t *testing.T, text, after string) string {
 	}
 	require.NotZero(t, blocks)
 	return script.String() + after + files.String()
+}
+
+// fenced returns the examples of a man page with fences around what is indented there.
+func fenced(text []byte) []byte {
+	_, rest, _ := strings.Cut(string(text), "\n# EXAMPLES\n")
+	examples, _, _ := strings.Cut(rest, "\n# ")
+	block := regexp.MustCompile(`(?m)(^    .*\n)+`)
+	return []byte(block.ReplaceAllStringFunc(examples, func(lines string) string { return "```sh\n" + lines + "```\n" }))
 }
 
 // here returns a documented command with the places of a script, without a comment.
