@@ -1,4 +1,4 @@
-# make          build bin/watch, bin/serve, bin/mirror
+# make          build bin/watch, bin/serve, bin/mirror, man pages and completions
 # make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
 # make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
@@ -19,9 +19,10 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install deb tarball image packages $(PROGRAMS) \
+.PHONY: build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install deb tarball image packages $(PROGRAMS) \
 	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
+build: all man completions
 all: $(PROGRAMS)
 
 $(PROGRAMS): bin/%:
@@ -39,6 +40,7 @@ lint:
 	$(GO) vet -tags filesystems ./pkg/mtree/...
 	$(GO) vet -tags systemd,packages ./e2e/...
 	$(GO) -C tools vet ./...
+	$(GO) -C tools/man vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	cd tools && $(GO) tool staticcheck ./...
 	@sh .ci/rules
@@ -101,6 +103,7 @@ std:
 
 guards:
 	$(GO) -C tools test ./...
+	$(GO) -C tools/man test -count=1 ./...
 	$(MAKE) mutants SAMPLE=1
 
 # With the programs that deps installs; a missing program fails.
@@ -154,6 +157,33 @@ mutants:
 bench: all
 	sh bench/run
 
+# Man pages: Markdown of docs/man, with the options that --help tells and the exit codes of docs/cli.md.
+MANPAGES := $(patsubst docs/man/%.md,build/man/%,$(wildcard docs/man/*.md))
+man: $(MANPAGES)
+
+bin/man: $(wildcard tools/man/*.go tools/man/go.*)
+	$(GO) -C tools/man build -o ../../bin/man .
+
+build/man/tidemark-%.1: docs/man/tidemark-%.1.md docs/cli.md bin/% bin/man
+	@mkdir -p build/man
+	bin/$* --help >$@.help
+	bin/man -cli docs/cli.md -help $@.help $< >$@.new
+	@rm $@.help && mv $@.new $@
+
+build/man/%: docs/man/%.md bin/man
+	@mkdir -p build/man
+	bin/man $< >$@.new
+	@mv $@.new $@
+
+# What the three programs print by themselves: NAME completion bash.
+completions: all
+	@mkdir -p build/completions/bash build/completions/zsh build/completions/fish
+	for p in watch serve mirror; do \
+		bin/$$p completion bash >build/completions/bash/tidemark-$$p && \
+		bin/$$p completion zsh >build/completions/zsh/_tidemark-$$p && \
+		bin/$$p completion fish >build/completions/fish/tidemark-$$p.fish || exit; \
+	done
+
 # What make has built, for the next start of the machine: it builds nothing, so that nothing in
 # bin belongs to root. "man" and "completions" are installed if they were made.
 PREFIX ?= /usr/local
@@ -165,9 +195,9 @@ install:
 # Packages, in dist/. Two builds of one commit are equal byte by byte: all times in them are
 # SOURCE_DATE_EPOCH, by default that of the commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-deb: all
+deb: build
 	VERSION='$(VERSION)' packaging/deb/build
-tarball: all
+tarball: build
 	VERSION='$(VERSION)' packaging/tarball
 image: all
 	VERSION='$(VERSION)' packaging/image

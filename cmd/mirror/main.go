@@ -5,7 +5,7 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"io"
 	"os"
 	"slices"
 
@@ -28,9 +28,10 @@ func main() {
 		Alone: func(given int) bool {
 			return o.status || o.age != 0 || o.release || o.waitFor != "" || (o.verify || o.repair) && !o.Adopt && given <= 1
 		},
-		Quiet: func() bool { return o.Quiet },
-		Run:   o.run,
-		Stats: o.Stats.Each,
+		Quiet:  func() bool { return o.Quiet },
+		Run:    o.run,
+		Status: o.encodeStatus,
+		Stats:  o.Stats.Each,
 	})
 }
 
@@ -80,7 +81,7 @@ func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
 		return err
 	}
 	_ = os.Unsetenv(cli.EnvName("mirror", "header")) // what may be secret there is not for --exec
-	if err = o.present(env.Log); err != nil {
+	if err = o.present(env); err != nil {
 		return err
 	}
 	switch {
@@ -93,12 +94,14 @@ func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
 }
 
 // present sets what mirror presents itself with to each of its sources.
-func (o *options) present(log *slog.Logger) (err error) {
+func (o *options) present(env *cli.Env) (err error) {
+	log := env.Log
 	clients := o.client.Each(append([]string{o.Source}, o.more...))
 	first := clients[0]
 	if o.TLS, o.Authorization, err = first.Load(log, o.Source); err != nil {
 		return err
 	}
+	env.Keep(first)
 	o.Credentials = first.Now
 	any := o.Authorization != ""
 	for i, c := range clients[1:] {
@@ -106,6 +109,7 @@ func (o *options) present(log *slog.Logger) (err error) {
 		if other.TLS, other.Authorization, err = c.Load(log, other.Source); err != nil {
 			return err
 		}
+		env.Keep(c)
 		if other.Header, err = c.Header(); err != nil {
 			return err
 		}
@@ -116,4 +120,9 @@ func (o *options) present(log *slog.Logger) (err error) {
 		return exit.With(exit.Usage, errors.New("--netrc: there is no login for any of these hosts"), "add: machine HOST login NAME password WORD")
 	}
 	return nil
+}
+
+// encodeStatus writes what SIGUSR1 puts into the log.
+func (o *options) encodeStatus(env *cli.Env, w io.Writer) error {
+	return mirror.EncodeStatus(w, env.Args["DEST"], o.StateDir)
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"sync/atomic"
+
 	"github.com/spf13/pflag"
 
 	"tidemark/internal/cli"
@@ -14,6 +16,7 @@ type options struct {
 	cache     cli.Size
 	tokenFile string
 	http      string
+	running   atomic.Pointer[serve.Handler]
 
 	status, json bool
 }

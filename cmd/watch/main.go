@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"time"
 
@@ -39,6 +40,7 @@ func main() {
 		Flags:   o.define,
 		Run:     o.run,
 		Hangup:  o.audit,
+		Status:  o.encodeStatus,
 		Stats:   o.Stats.Each,
 	})
 }
@@ -96,9 +98,16 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 }
 
 // audit asks for an audit, at SIGHUP.
-func (o *options) audit() {
+func (o *options) audit() string {
 	select {
 	case o.hangups <- struct{}{}:
-	default: // an audit is due already
+		return "an audit begins"
+	default:
+		return "an audit is due already"
 	}
+}
+
+// encodeStatus writes what SIGUSR1 puts into the log.
+func (o *options) encodeStatus(env *cli.Env, w io.Writer) error {
+	return watch.EncodeStatus(w, env.Args["DIR"], o.StateDir)
 }

@@ -9,7 +9,8 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	web.go               how serve listens
-//	cli.go, options.go   runs a Command; its options
+//	cli.go, options.go, requests.go, complete.go
+//	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
 //	metrics.go           --metrics
 //	unit.go              what the unit of a service may forbid

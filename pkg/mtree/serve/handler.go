@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -25,7 +26,8 @@ type Handler struct {
 	tree       *published.Tree
 	guard      *guard
 	routes     http.Handler
-	pagePolicy string // Content-Security-Policy of the HTML page
+	pagePolicy string    // Content-Security-Policy of the HTML page
+	made       time.Time // when it was made
 
 	hub      *longpoll.Hub
 	cache    *pages.Cache
@@ -62,7 +64,7 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
+		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(), made: time.Now().UTC().Truncate(time.Second),
 		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
 		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
 		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
