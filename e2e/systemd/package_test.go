@@ -144,6 +144,6 @@ func hash(t *testing.T, file string) string {
 
 // lintian fails at errors and warnings that packaging/deb/lintian-overrides does not give a reason for.
 func lintian(t *testing.T, file string) {
-	out, err := exec.CommandContext(t.Context(), "lintian", "--fail-on", "error,warning", "--suppress-tags", "no-manual-page", file).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "lintian", "--fail-on", "error,warning", file).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
