@@ -38,7 +38,7 @@ lint:
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
-	$(GO) vet -tags systemd ./e2e/...
+	$(GO) vet -tags systemd,packages ./e2e/...
 	$(GO) -C tools vet ./...
 	$(GO) -C tools/man vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
@@ -60,20 +60,18 @@ UNRACED := ^(TestSimulat.*|TestBombs)$$
 # The tests that flush most run in memory.
 MIRROR := ./pkg/mtree/mirror
 
-# What CI runs. Two at a time where one of them mostly waits; what needs the machine for
-# itself, or lowers a sysctl that the other feels, runs beside nothing that hears or measures.
+# What CI runs. Two lanes on two cores: when a target of a line ends, the next of it begins.
+# race-watch lowers sysctls for moments, so it begins beside race-mirror, which hears nothing and
+# takes longer. TestCrowd has the machine for itself.
 BESIDE = $(MAKE) --no-print-directory --output-sync=target -j2
 
 test: deps all lint
 	CGO_ENABLED=1 $(GO) build -race ./...
-	$(BESIDE) race-mirror race-others
-	$(BESIDE) race-watch simulations
-	$(BESIDE) scripts std
-	$(BESIDE) scripts-inotify guards
+	$(BESIDE) race-mirror race-watch race-others simulations std
+	$(BESIDE) scripts guards scripts-inotify
 	$(GO) test -timeout 20m -run TestCrowd ./pkg/mtree/serve
 	$(BESIDE) filesystems interop
-	$(BESIDE) copies systemd
-	$(MAKE) fuzz FUZZ='$(OLDFUZZ)' FUZZTIME=3s
+	$(BESIDE) oldfuzz copies systemd
 	$(MAKE) demo ONCE=1
 
 # With the race detector. -p 1: some tests lower sysctls of the whole machine while they run;
@@ -130,7 +128,14 @@ copies:
 
 # As root: the three units under a booted Debian in a container. About a minute.
 systemd: all
-	$(GO) test -tags systemd -timeout 20m ./e2e/systemd
+	$(call tagged,systemd,e2e/systemd)
+
+# As root: the Debian package, the tarball and the image are made twice alike; a booted Debian
+# installs, upgrades, removes and purges the package. Not in make test: nfpm alone takes
+# most of a minute to build.
+packages:
+	@sh tools/deps lintian=lintian buildah=buildah
+	$(call tagged,packages,e2e/systemd)
 
 # As root: docs/install.md and what README says of installing, as they stand there, in a booted Debian with
 # nginx and Caddy. Not in make test: it makes the package first.
@@ -141,6 +146,8 @@ recipes: deb
 # packages. make test runs those whose targets have found nothing for hours; the others run
 # there with their seeds only, and with time in make soak.
 OLDFUZZ := ./pkg/mtree ./pkg/mtree/wire ./pkg/mtree/mirror/internal/source/autoindex ./pkg/mtree/internal/fastpath
+oldfuzz:
+	$(MAKE) fuzz FUZZ='$(OLDFUZZ)' FUZZTIME=1s
 FUZZ    ?=
 fuzz:
 	FUZZTIME=$(FUZZTIME) sh tools/fuzz $(FUZZ)

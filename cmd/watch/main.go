@@ -29,7 +29,7 @@ type options struct {
 }
 
 func main() {
-	defer runtime.KeepAlive(cli.LimitGarbage(4<<20, 33))
+	defer runtime.KeepAlive(cli.LimitGarbage(2<<20, 33))
 	o := options{Config: watch.Config{Stats: new(watch.Stats)}, hangups: make(chan struct{}, 1)}
 	cli.Main(cli.Command{
 		Name:    "watch",

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tidemark/internal/outlet"
-	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -31,7 +30,7 @@ func Run(ctx context.Context, c Config) error {
 	defer func() { _, _ = out.Close(outGrace) }()
 	m.config.Out = out
 	m.printer = m.newPrinter()
-	defer func() { _, _ = m.printer.Close(context.Background(), actions.Grace) }()
+	defer func() { _, _ = m.printer.Close(context.Background(), outlet.Grace) }()
 	m.config.Ready()
 	d := &daemon{mirror: m, expiring: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(ctx)
