@@ -20,7 +20,7 @@ import (
 func TestEveryOptionIsDocumented(t *testing.T) {
 	manual, err := os.ReadFile("../docs/cli.md")
 	require.NoError(t, err)
-	shared := []string{"help", "version", "log-format", "log-level", "metrics"}
+	shared := []string{"help", "version", "log-format", "log-level", "metrics", "pprof"}
 	sections := regexp.MustCompile(`(?m)^## (watch|serve|mirror) `).FindAllStringSubmatchIndex(string(manual), -1)
 	require.Len(t, sections, 3)
 	for i, at := range sections {
