@@ -166,6 +166,9 @@ func TestEachStateHasAPage(t *testing.T) {
 	require.Len(t, pages, len(want))
 }
 
+// forRoot are commands for root with a text for their input.
+var forRoot = regexp.MustCompile(`(?ms)^[^\n]*\bsudo\b[^\n]*<<'END'\n.*?^END\n`)
+
 // documented returns a script of the commands in the sh blocks of a page.
 func documented(t *testing.T, text, after string) string {
 	notHere := regexp.MustCompile(`\bsudo\b|^make\b|example\.org`)
@@ -179,7 +182,7 @@ func documented(t *testing.T, text, after string) string {
 			continue
 		}
 		var commands []string
-		for line := range strings.Lines(part[1]) {
+		for line := range strings.Lines(forRoot.ReplaceAllString(part[1], "")) {
 			line = here(line)
 			name := lives.FindStringSubmatch(line)
 			switch {
