@@ -154,6 +154,11 @@ func TestEachStateHasAPage(t *testing.T) {
 		require.Contains(t, string(text), "**What to do.**", state)
 		require.Contains(t, string(index), "["+string(state)+"]("+string(state)+".md)")
 	}
+	rules, err := os.ReadFile("../packaging/prometheus/tidemark.rules.yml")
+	require.NoError(t, err)
+	for _, alert := range regexp.MustCompile("`(Tidemark[A-Z]\\w+)`").FindAllStringSubmatch(string(index), -1) {
+		require.Contains(t, string(rules), "alert: "+alert[1]+"\n")
+	}
 	declared := 0
 	for file, source := range readRepository(t).source {
 		if file == "pkg/mtree/wire/state.go" {
