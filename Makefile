@@ -19,7 +19,7 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install packed deb tarball image packages $(PROGRAMS) \
+.PHONY: recipes build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install packed deb tarball image packages $(PROGRAMS) \
 	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
 build: all man completions
@@ -136,6 +136,11 @@ systemd: all
 packages:
 	@sh tools/deps lintian=lintian buildah=buildah
 	$(call tagged,packages,e2e/systemd)
+
+# As root: docs/install.md and what README says of installing, as they stand there, in a booted Debian with
+# nginx and Caddy. Not in make test: it makes the package first.
+recipes: deb
+	$(call tagged,recipes,e2e/systemd)
 
 # Every fuzz target of the module, FUZZTIME each: a new one is found by itself. FUZZ names
 # packages. make test runs those whose targets have found nothing for hours; the others run

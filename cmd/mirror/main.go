@@ -32,6 +32,8 @@ func main() {
 		Run:    o.run,
 		Status: o.encodeStatus,
 		Stats:  o.Stats.Each,
+		States: o.Stats.States,
+		Disk:   "DEST",
 	})
 }
 
@@ -41,6 +43,9 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.Log, o.Out, o.Ready, o.Notify = env.Log, env.Stdout, env.Ready, env.Notify
 	o.IntervalSet = env.Flags.Changed("interval")
 	o.SelectionSet = slices.ContainsFunc([]string{"include", "exclude", "no-delete", "no-links"}, env.Flags.Changed)
+	if !env.Flags.Changed("max-delete") {
+		o.MaxDelete = "" // the default, or with --repair that of the mirror that ran last
+	}
 	o.checks = env.Flags.Changed("check")
 	o.BWLimit = int64(o.bwLimit)
 	o.MinSize, o.MaxSize = int64(o.minSize), int64(o.maxSize)

@@ -25,7 +25,8 @@ func main() {
 		Flags:   o.define,
 		Run:     o.run,
 		Status:  o.encodeStatus,
-		Stats:   o.Stats.Each,
+		Stats:   o.stats,
+		States:  o.states,
 	})
 }
 
@@ -40,6 +41,21 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return serve.PrintStatus(env.Stdout, o.Root, o.StateDir)
 	}
 	return o.publish(ctx, env)
+}
+
+// stats yields the numbers of --metrics.
+func (o *options) stats(yield func(name, help string, value int64)) {
+	o.Stats.Each(yield)
+	if h := o.handler.Load(); h != nil {
+		h.Each(yield)
+	}
+}
+
+// states yields the state of the tree for --metrics.
+func (o *options) states(yield func(name, help, now string, all []string)) {
+	if h := o.handler.Load(); h != nil {
+		h.States(yield)
+	}
 }
 
 // publish serves the tree until ctx ends.
@@ -60,9 +76,9 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	o.running.Store(handler)
+	o.handler.Store(handler)
 	defer func() {
-		o.running.Store(nil)
+		o.handler.Store(nil)
 		err = errors.Join(err, handler.Close())
 	}()
 	if handler.NeverWatched() {
@@ -85,7 +101,7 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 
 // encodeStatus writes what SIGUSR1 puts into the log.
 func (o *options) encodeStatus(_ *cli.Env, w io.Writer) error {
-	handler := o.running.Load()
+	handler := o.handler.Load()
 	if handler == nil {
 		return errors.New("it has not begun")
 	}

@@ -16,7 +16,7 @@ type options struct {
 	cache     cli.Size
 	tokenFile string
 	http      string
-	running   atomic.Pointer[serve.Handler]
+	handler   atomic.Pointer[serve.Handler] // while it serves
 
 	status, json bool
 }

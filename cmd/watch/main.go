@@ -42,6 +42,8 @@ func main() {
 		Hangup:  o.audit,
 		Status:  o.encodeStatus,
 		Stats:   o.Stats.Each,
+		States:  o.Stats.States,
+		Disk:    "DIR",
 	})
 }
 

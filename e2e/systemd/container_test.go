@@ -1,4 +1,4 @@
-//go:build systemd || packages
+//go:build systemd || packages || recipes
 
 package systemd
 
@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// debian makes a small Debian with systemd. On tmpfs that takes half a minute.
-func debian(t *testing.T) string {
+// debian makes a small Debian with systemd, and other packages. On tmpfs that takes half a minute.
+func debian(t *testing.T, packages ...string) string {
 	base := ""
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		base = "/dev/shm"
@@ -25,7 +25,7 @@ func debian(t *testing.T) string {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
 		require.NoError(t, os.Chmod(root, 0o755)) // it is "/" for every user in the container
-		out, err := exec.CommandContext(t.Context(), "debootstrap", "--variant=minbase", "--include=systemd,dbus", "stable", root).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "debootstrap", "--variant=minbase", "--include="+strings.Join(append(packages, "systemd", "dbus"), ","), "stable", root).CombinedOutput()
 		if err == nil {
 			return root
 		}

@@ -27,12 +27,6 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// version is set by the linker: -X tidemark/internal/cli.version=1.2.3.
-var version = "devel"
-
-// Version returns the version of this build.
-func Version() string { return version }
-
 // stopGrace is how long an orderly stop may take, so that a program ends within the
 // 5 s that docs/cli.md promises. A harder end loses nothing.
 const stopGrace = 4500 * time.Millisecond
@@ -63,7 +57,14 @@ type Command struct {
 	// Status writes an object of JSON that says how the program stands: SIGUSR1 puts it into the log.
 	// nil: there is nothing to say.
 	Status func(*Env, io.Writer) error
-	Stats  StatsFunc // yields what --metrics publishes; may be nil
+
+	// What --metrics publishes. All may be nil.
+	Stats  StatsFunc
+	States StatesFunc
+	Disk   string // name of the argument whose file system the program writes to; "": it writes to none
+
+	// Page writes a page of HTML for people, by several goroutines at once. nil: there is one that names the program.
+	Page func(*Env, io.Writer) error
 }
 
 // Env is the surroundings of a program.
@@ -208,15 +209,6 @@ func oneLine(err error) string {
 	return line.String()
 }
 
-// versionText is what --version prints.
-func versionText(name string) string {
-	text := "tidemark-" + name + " " + version
-	if info, ok := debug.ReadBuildInfo(); ok {
-		text += " (" + info.GoVersion + ")"
-	}
-	return text + "\n"
-}
-
 // start wires signals, logs and metrics around the program's one call.
 func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Code, error) {
 	if stderr.file != nil {
@@ -241,13 +233,11 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 	}
 	ctx, stop := withSignals(context.Background(), log)
 	defer stop()
-	if common.metrics != "" {
-		closeMetrics, err := serveMetrics(log, common.metrics, c.Name, c.Stats)
-		if err != nil {
-			return exit.Of(err), err
-		}
-		defer closeMetrics()
+	closeServers, err := startServers(c, common, env)
+	if err != nil {
+		return exit.Of(err), err
 	}
+	defer closeServers()
 	go watchdog(ctx)
 	defer onRequests(&c, env, !term.IsTerminal(int(os.Stdin.Fd())))()
 	err = c.Run(ctx, env)
@@ -258,6 +248,40 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 		return signalled.code(), nil
 	}
 	return exit.Done, err
+}
+
+// startServers answers on the addresses of --metrics and --pprof until closeAll is called.
+func startServers(c Command, common commonFlags, env *Env) (closeAll func(), err error) {
+	var ends []func()
+	closeAll = func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+	if common.metrics != "" {
+		of := &metricsOf{command: c.Name, stats: c.Stats, states: c.States}
+		if c.Disk != "" {
+			of.disk = &room{path: env.Args[c.Disk]}
+		}
+		write := func(w io.Writer) error { return writeIndex(w, c.Name) }
+		if c.Page != nil {
+			write = func(w io.Writer) error { return c.Page(env, w) }
+		}
+		end, err := serveMetrics(env.Log, common.metrics, of, &page{log: env.Log, write: write})
+		if err != nil {
+			return nil, err
+		}
+		ends = append(ends, end)
+	}
+	if common.pprof != "" {
+		end, err := servePprof(env.Log, common.pprof)
+		if err != nil {
+			closeAll()
+			return nil, err
+		}
+		ends = append(ends, end)
+	}
+	return closeAll, nil
 }
 
 // Signalled is the cause of a context that a signal ended.

@@ -220,27 +220,106 @@ func TestLogFormats(t *testing.T) {
 	}
 }
 
-func TestMetrics(t *testing.T) {
+// freeAddress returns an address where nobody listens.
+func freeAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
-	closeMetrics, err := serveMetrics(slog.New(slog.DiscardHandler), addr, "probe", func(yield func(name, help string, value int64)) {
-		yield("batches_total", "Batches published.", 7)
-	})
-	require.NoError(t, err)
-	defer closeMetrics()
-	response, err := http.Get("http://" + addr + "/metrics")
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// got returns the status, the header and the body of an answer.
+func got(t *testing.T, url string) (int, http.Header, string) {
+	response, err := http.Get(url)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	require.Contains(t, string(text), "# TYPE tidemark_probe_batches_total counter\ntidemark_probe_batches_total 7\n")
-	require.Contains(t, string(text), "process_resident_memory_bytes")
-	_, err = serveMetrics(slog.New(slog.DiscardHandler), "nowhere", "probe", nil)
+	return response.StatusCode, response.Header, string(text)
+}
+
+func TestMetrics(t *testing.T) {
+	addr := freeAddress(t)
+	log := slog.New(slog.DiscardHandler)
+	of := &metricsOf{
+		command: "probe",
+		stats:   func(yield func(name, help string, value int64)) { yield("batches_total", "Batches published.", 7) },
+		states: func(yield func(name, help, now string, all []string)) {
+			yield("tree_state", "State.", "good", []string{"good", "bad"})
+		},
+		disk: &room{path: t.TempDir()},
+	}
+	fails := false
+	index := &page{log: log, write: func(w io.Writer) error {
+		if fails {
+			return errors.New("no page")
+		}
+		return writeIndex(w, "probe")
+	}}
+	closeMetrics, err := serveMetrics(log, addr, of, index)
+	require.NoError(t, err)
+	defer closeMetrics()
+	_, _, text := got(t, "http://"+addr+"/metrics")
+	require.Contains(t, text, "# TYPE tidemark_probe_batches_total counter\ntidemark_probe_batches_total 7\n")
+	require.Contains(t, text, "process_resident_memory_bytes")
+	require.Contains(t, text, `tidemark_probe_tree_state{state="good"} 1`)
+	require.Contains(t, text, `tidemark_probe_tree_state{state="bad"} 0`)
+	require.Regexp(t, `tidemark_build_info\{goversion="go[^"]+",program="probe",version="devel"\} 1`, text)
+	require.Regexp(t, `(?m)^tidemark_probe_filesystem_avail_bytes [1-9]`, text)
+	status, header, text := got(t, "http://"+addr+"/")
+	require.Equal(t, 200, status)
+	require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
+	require.Contains(t, text, `<a href="metrics">`)
+	status, _, _ = got(t, "http://"+addr+"/debug/pprof/")
+	require.Equal(t, 404, status, "who may read metrics may not profile the program")
+	fails = true
+	status, _, text = got(t, "http://"+addr+"/")
+	require.Equal(t, 500, status)
+	require.NotContains(t, text, "no page", "the log says why")
+	_, err = serveMetrics(log, "nowhere", of, index)
 	require.Equal(t, exit.Usage, exit.Of(err))
-	_, err = serveMetrics(slog.New(slog.DiscardHandler), addr, "probe", nil)
+	_, err = serveMetrics(log, addr, of, index)
 	require.Equal(t, exit.Local, exit.Of(err), "in use")
+}
+
+// Profiles have an address of their own, which is not that of the metrics.
+func TestPprof(t *testing.T) {
+	metrics, profiles := freeAddress(t), freeAddress(t)
+	var p probe
+	c := p.command()
+	c.Run = func(context.Context, *Env) error {
+		status, _, text := got(t, "http://"+profiles+"/debug/pprof/")
+		require.Equal(t, 200, status)
+		require.Contains(t, text, "goroutine")
+		status, _, _ = got(t, "http://"+profiles+"/metrics")
+		require.Equal(t, 404, status)
+		status, _, _ = got(t, "http://"+metrics+"/metrics")
+		require.Equal(t, 200, status)
+		return nil
+	}
+	require.Equal(t, exit.Done, run(c, []string{"--metrics", metrics, "--pprof", profiles, "src", "dst"}, io.Discard, io.Discard))
+	code, text := p.run("--metrics", metrics, "--pprof", metrics, "a", "b")
+	require.Equal(t, exit.Local, code)
+	require.Contains(t, text, "choose another --pprof address")
+}
+
+// Free space is told within a second, whatever the file system does, and is nothing where it is not known.
+func TestRoom(t *testing.T) {
+	count := func(r *room) (n int) {
+		r.each(func(_, help string, value float64) {
+			require.NotEmpty(t, help)
+			require.GreaterOrEqual(t, value, 0.0)
+			n++
+		})
+		return n
+	}
+	r := &room{path: t.TempDir()}
+	require.Positive(t, count(r))
+	require.Zero(t, count(&room{path: t.TempDir() + "/missing"}), "a copy that is not made yet")
+	hangs := &room{path: t.TempDir(), asking: make(chan struct{}), latest: r.latest, patient: time.Millisecond}
+	require.Zero(t, count(hangs), "what was known before is old")
+	close(hangs.asking)
+	require.NotPanics(t, func() { count(hangs) })
 }
 
 func TestTokens(t *testing.T) {

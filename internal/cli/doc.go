@@ -12,7 +12,9 @@
 //	cli.go, options.go, requests.go, complete.go
 //	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
-//	metrics.go           --metrics
+//	metrics.go           --metrics and --pprof
+//	page.go              the page for people there
+//	room.go              free space
 //	unit.go              what the unit of a service may forbid
 //	address.go           HOST:PORT
 //	log.go               the three formats of the log
@@ -23,4 +25,5 @@
 //	tokens.go            the tokens that serve accepts
 //	kept.go              files that are read again when they change
 //	garbage.go           when garbage is collected
+//	version.go           the version of this build
 package cli

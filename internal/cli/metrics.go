@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"strings"
 	"time"
 
@@ -19,51 +20,92 @@ import (
 // StatsFunc yields the numbers of a program. Names that end in _total are counters.
 type StatsFunc func(yield func(name, help string, value int64))
 
-// serveMetrics answers /metrics and /debug/pprof/ on addr until close is
+// StatesFunc yields what a program is in one state of several: the state now, and all that there are.
+// Each becomes a metric with a label "state", 1 for the state now and 0 for the others.
+type StatesFunc func(yield func(name, help, now string, all []string))
+
+// metricsOf is what --metrics publishes of a program.
+type metricsOf struct {
+	command string     // its name
+	stats   StatsFunc  // may be nil
+	states  StatesFunc // may be nil
+	disk    *room      // of the file system that it writes to; nil: it writes to none
+}
+
+// serveMetrics answers /metrics, and / with a page for people, on addr until close is
 // called.
-func serveMetrics(log *slog.Logger, addr, command string, stats StatsFunc) (closeServer func(), err error) {
-	if err := checkAddress(addr); err != nil {
-		return nil, exit.With(exit.Usage, err, "give --metrics HOST:PORT")
-	}
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, exit.With(exit.Local, err, "choose another --metrics address")
-	}
+func serveMetrics(log *slog.Logger, addr string, of *metricsOf, page http.Handler) (closeServer func(), err error) {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&statsCollector{prefix: "tidemark_" + command + "_", stats: stats})
-	errorLog := weblog.New(log)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), of)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: errorLog}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: weblog.New(log)}))
+	mux.Handle("GET /{$}", page)
+	return serveOn(log, "metrics", addr, mux)
+}
+
+// servePprof answers /debug/pprof/ on addr until close is called. It has an address of its own: whoever may
+// read metrics may not therefore look into the program, or make it work for a profile.
+func servePprof(log *slog.Logger, addr string) (closeServer func(), err error) {
+	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+	return serveOn(log, "pprof", addr, mux)
+}
+
+// serveOn answers on addr, the value of an option, until close is called.
+func serveOn(log *slog.Logger, option, addr string, handler http.Handler) (closeServer func(), err error) {
+	if err := checkAddress(addr); err != nil {
+		return nil, exit.With(exit.Usage, err, "give --"+option+" HOST:PORT")
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "choose another --"+option+" address")
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: weblog.New(log)}
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	return func() { _ = server.Close() }, nil
 }
 
-// statsCollector turns the numbers of a program into metrics when asked.
-type statsCollector struct {
-	prefix string
-	stats  StatsFunc
-}
-
 // Describe sends nothing: the names come with the numbers.
-func (c *statsCollector) Describe(chan<- *prometheus.Desc) {}
+func (m *metricsOf) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the present numbers.
-func (c *statsCollector) Collect(out chan<- prometheus.Metric) {
-	if c.stats == nil {
-		return
+func (m *metricsOf) Collect(out chan<- prometheus.Metric) {
+	prefix := "tidemark_" + m.command + "_"
+	send := func(kind prometheus.ValueType, name, help string, value float64, labels prometheus.Labels) {
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, value)
 	}
-	c.stats(func(name, help string, value int64) {
-		kind := prometheus.GaugeValue
-		if strings.HasSuffix(name, "_total") {
-			kind = prometheus.CounterValue
-		}
-		desc := prometheus.NewDesc(c.prefix+name, help, nil, nil)
-		out <- prometheus.MustNewConstMetric(desc, kind, float64(value))
-	})
+	send(prometheus.GaugeValue, "tidemark_build_info", "Always 1: which program this is, its version, and that of Go.", 1,
+		prometheus.Labels{"program": m.command, "version": version, "goversion": runtime.Version()})
+	if m.stats != nil {
+		m.stats(func(name, help string, value int64) { send(kindOf(name), prefix+name, help, float64(value), nil) })
+	}
+	if m.states != nil {
+		m.states(func(name, help, now string, all []string) {
+			for _, state := range all {
+				send(prometheus.GaugeValue, prefix+name, help, is(state == now), prometheus.Labels{"state": state})
+			}
+		})
+	}
+	if m.disk != nil {
+		m.disk.each(func(name, help string, value float64) { send(prometheus.GaugeValue, prefix+name, help, value, nil) })
+	}
+}
+
+// kindOf returns the kind of a metric by its name.
+func kindOf(name string) prometheus.ValueType {
+	if strings.HasSuffix(name, "_total") {
+		return prometheus.CounterValue
+	}
+	return prometheus.GaugeValue
+}
+
+// is returns 1 for true.
+func is(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }

@@ -21,12 +21,14 @@ type commonFlags struct {
 	logFormat string
 	logLevel  string
 	metrics   string
+	pprof     string
 }
 
 func (f *commonFlags) define(flags *pflag.FlagSet) {
 	flags.StringVar(&f.logFormat, "log-format", "auto", "format of the log on stderr: `auto|text|json`")
 	flags.StringVar(&f.logLevel, "log-level", "info", "least important level logged: `debug|info|warn|error`")
-	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics and pprof on `ADDR`, e.g. 127.0.0.1:9177")
+	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics, and a page for people, on `ADDR`, e.g. 127.0.0.1:9177")
+	flags.StringVar(&f.pprof, "pprof", "", "serve Go's profiles on `ADDR`, an address of its own")
 }
 
 // EnvName returns the environment variable that stands for an option or an

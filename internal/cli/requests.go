@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sys/unix"
 )
 
 // Keep says what SIGHUP reads again.
@@ -94,9 +93,11 @@ func (e *Env) reload(c *Command) {
 
 // tellReloading reports to systemd that the program reads its files again, until it is READY again.
 func (e *Env) tellReloading() {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil && e.ready.Load() {
-		e.notices.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/int64(time.Microsecond)))
+	if !e.ready.Load() {
+		return
+	}
+	if now := daemon.SdNotifyMonotonicUsec(); now != "" {
+		e.notices.tell(daemon.SdNotifyReloading + "\n" + strings.TrimSpace(now))
 	}
 }
 

@@ -26,6 +26,7 @@ func (m *mirror) count(r *pass.Result, err error) {
 	s := m.config.Stats
 	s.Passes.Add(1)
 	s.Incomplete.Store(r.Incomplete)
+	s.Failing.Store(r.Failed)
 	now, _ := m.config.Now().Unix()
 	s.LastPass.Store(now)
 	if err != nil {
@@ -100,7 +101,7 @@ func causeOf(err error) string {
 	case errors.Is(err, pass.ErrFlush):
 		return pass.ErrFlush.Error()
 	case replica.IsLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
-		return "the copy's disk: " + errno.Error()
+		return copysDisk + errno.Error()
 	case errors.Is(err, overlap.Err):
 		return "the copy would be copied into itself"
 	case exit.Of(err) == exit.Refused:
@@ -111,15 +112,4 @@ func causeOf(err error) string {
 		return "" // the mirror was stopped
 	}
 	return "the source cannot be read"
-}
-
-// stateNumber returns Stats.State for a status.
-func stateNumber(s *state.Status) int64 {
-	switch {
-	case s.State != wire.Mirrored:
-		return 0
-	case s.Walked:
-		return 2
-	}
-	return 1
 }

@@ -29,7 +29,7 @@ func Run(ctx context.Context, c Config) error {
 	out := outlet.New(m.config.Out, outBound, 0, lostLines)
 	defer func() { _, _ = out.Close(outGrace) }()
 	m.config.Out = out
-	m.printer = m.newPrinter()
+	m.printer = m.config.newPrinter()
 	defer func() { _, _ = m.printer.Close(context.Background(), outlet.Grace) }()
 	m.config.Ready()
 	d := &daemon{mirror: m, expiring: make(chan struct{}, 1)}
@@ -100,7 +100,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	if err != nil {
 		d.again = true
 		if r != nil {
-			d.runHook(ctx) // of what was done before
+			d.runHook(ctx) // guard: TestExecAfterAPassThatFailed
 		}
 		return d.trouble(ctx, err)
 	}

@@ -4,7 +4,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/pass"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Stats counts what a mirror does. Its fields may be read at any time.
@@ -21,6 +23,7 @@ type Stats struct {
 	Held       atomic.Int64 // entries whose deletion is held now
 	Skipped    atomic.Int64 // entries left out: unsafe symlinks, files that the source may not read
 	Failed     atomic.Int64 // paths that failed
+	Failing    atomic.Int64 // of these, those of the last pass
 	Unsettled  atomic.Int64 // files kept as they were read because they changed again and again
 	Incomplete atomic.Int64 // directories left incomplete by the last pass
 	Unread     atomic.Int64 // directories that the source may not read and that the copy never had whole, 1,000 at most
@@ -38,6 +41,15 @@ type Stats struct {
 	several       atomic.Bool  // there are several
 
 	State atomic.Int64 // of the copy, as the mirror publishes it: 0 filling, 1 mirrored, 2 unwatched
+}
+
+// copyStates are the states of a copy that a mirror keeps, by Stats.State.
+var copyStates = []string{string(wire.Filling), string(wire.Mirrored), string(wire.Unwatched)}
+
+// States calls yield with the state of the copy.
+func (s *Stats) States(yield func(name, help, now string, all []string)) {
+	yield("copy_state", "1 for the state of the copy: filling before its first complete pass; unwatched where the source's stamps do not prune.",
+		copyStates[s.State.Load()], copyStates)
 }
 
 // ofPass returns the counters that a pass increases.
@@ -62,6 +74,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("held", "Entries whose deletion is held now.", s.Held.Load())
 	yield("skipped_total", "Entries passed over.", s.Skipped.Load())
 	yield("failed_total", "Paths that failed.", s.Failed.Load())
+	yield("failing", "Paths that failed in the last pass.", s.Failing.Load())
 	yield("unsettled_total", "Files that changed while they were read, again and again.", s.Unsettled.Load())
 	yield("incomplete", "Directories that the last pass left incomplete.", s.Incomplete.Load())
 	yield("unread_directories", "Directories that the source may not read and the copy never had whole.", s.Unread.Load())
@@ -81,4 +94,15 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 		yield("last_success_timestamp_seconds", "Until when the copy is known to be what the source published, Unix seconds.", at)
 		yield("lag_seconds", "Seconds since then; an idle source is asked every 45 s.", max(0, time.Now().Unix()-at))
 	}
+}
+
+// stateNumber returns Stats.State for a status.
+func stateNumber(s *state.Status) int64 {
+	switch {
+	case s.State != wire.Mirrored:
+		return 0
+	case s.Walked:
+		return 2
+	}
+	return 1
 }

@@ -1,6 +1,12 @@
 package watch
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
+)
 
 // Stats counts what a watcher did since it started. Any goroutine may read.
 type Stats struct {
@@ -24,6 +30,39 @@ type Stats struct {
 	Unjournalled atomic.Int64 // batches whose names could not be written there
 	PrintLost    atomic.Int64 // lines of --print lost because the reader was too slow
 	RootStamp    atomic.Int64 // the root's stamp, whole Unix seconds
+	Checkpoint   atomic.Int64 // up to when all changes are published, whole Unix seconds; 0: not known
+	Audited      atomic.Int64 // when the last complete audit began, whole Unix seconds; 0: not known
+
+	state atomic.Pointer[wire.State] // as published; nil: nothing is
+}
+
+// treeStates are the states of a tree that a watcher publishes.
+var treeStates = []string{string(wire.Watched), string(wire.Auditing), string(wire.Degraded), string(wire.Audited), string(wire.Unwatched)}
+
+// States calls yield with the state of the tree, once it is published.
+func (s *Stats) States(yield func(name, help, now string, all []string)) {
+	if state := s.state.Load(); state != nil {
+		yield("tree_state", "1 for the state of the tree, as watch publishes it.", string(*state), treeStates)
+	}
+}
+
+// note takes what a status publishes.
+func (s *Stats) note(status *state.Status) {
+	now := status.State
+	s.state.Store(&now)
+	s.Refusing.Store(int64(status.Stamps))
+	s.Unread.Store(int64(status.Unread))
+	s.Checkpoint.Store(secondsOf(status.Checkpoint))
+	s.Audited.Store(secondsOf(status.Audit))
+}
+
+// secondsOf returns a stamp in whole Unix seconds; 0: there is none.
+func secondsOf(s *mtree.Stamp) int64 {
+	if s == nil {
+		return 0
+	}
+	sec, _ := s.Unix()
+	return sec
 }
 
 // Each calls yield for every counter with its Prometheus name.
@@ -48,4 +87,10 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("unjournalled_batches_total", "Batches whose changed names could not be written to the journal.", s.Unjournalled.Load())
 	yield("print_lost_total", "Lines of --print that were lost because the reader was too slow.", s.PrintLost.Load())
 	yield("root_stamp_seconds", "The root's stamp, Unix seconds.", s.RootStamp.Load())
+	if at := s.Checkpoint.Load(); at != 0 {
+		yield("checkpoint_timestamp_seconds", "Up to when all changes are published, Unix seconds; it moves with changes and audits.", at)
+	}
+	if at := s.Audited.Load(); at != 0 {
+		yield("last_audit_timestamp_seconds", "When the last complete audit began, Unix seconds.", at)
+	}
 }

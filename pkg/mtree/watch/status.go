@@ -45,8 +45,7 @@ func (w *watcher) writeStatus() {
 	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.health.Degraded()
 	w.status.Stamps, w.status.Unread, w.status.Exceptions = w.exceptions.Counts()
-	w.Stats.Refusing.Store(int64(w.status.Stamps))
-	w.Stats.Unread.Store(int64(w.status.Unread))
+	w.Stats.note(&w.status)
 	if info, err := w.root.Self(); err == nil {
 		root := info.MTime
 		w.status.Root = &root
