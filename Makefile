@@ -199,12 +199,12 @@ install:
 #
 # Packages, in dist/. Two builds of one commit are equal byte by byte: all times in them are
 # SOURCE_DATE_EPOCH, by default that of the commit.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 # ARCH=arm64, as Go names it, is for another machine.
-HOSTARCH := $(shell $(GO) env GOHOSTARCH)
+HOSTARCH  = $(shell $(GO) env GOHOSTARCH)
 ARCH     ?= $(HOSTARCH)
 PACKED    = $(if $(filter $(HOSTARCH),$(ARCH)),bin,build/bin-$(ARCH))
-PACK      = VERSION='$(VERSION)' ARCH='$(ARCH)' BIN='$(PACKED)'
+PACK      = SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' VERSION='$(VERSION)' ARCH='$(ARCH)' BIN='$(PACKED)'
 packed: build
 	$(if $(filter bin,$(PACKED)),,for p in watch serve mirror; do GOARCH=$(ARCH) $(GO) build $(BUILDFLAGS) -o $(PACKED)/$$p ./cmd/$$p || exit; done)
 deb: packed
