@@ -19,7 +19,7 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: recipes build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install deb tarball image packages $(PROGRAMS) \
+.PHONY: recipes build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install packed deb tarball image packages $(PROGRAMS) \
 	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
 build: all man completions
@@ -199,13 +199,20 @@ install:
 #
 # Packages, in dist/. Two builds of one commit are equal byte by byte: all times in them are
 # SOURCE_DATE_EPOCH, by default that of the commit.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-deb: build
-	VERSION='$(VERSION)' packaging/deb/build
-tarball: build
-	VERSION='$(VERSION)' packaging/tarball
-image: all
-	VERSION='$(VERSION)' packaging/image
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# ARCH=arm64, as Go names it, is for another machine.
+HOSTARCH  = $(shell $(GO) env GOHOSTARCH)
+ARCH     ?= $(HOSTARCH)
+PACKED    = $(if $(filter $(HOSTARCH),$(ARCH)),bin,build/bin-$(ARCH))
+PACK      = SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' VERSION='$(VERSION)' ARCH='$(ARCH)' BIN='$(PACKED)'
+packed: build
+	$(if $(filter bin,$(PACKED)),,for p in watch serve mirror; do GOARCH=$(ARCH) $(GO) build $(BUILDFLAGS) -o $(PACKED)/$$p ./cmd/$$p || exit; done)
+deb: packed
+	$(PACK) packaging/deb/build
+tarball: packed
+	$(PACK) packaging/tarball
+image: packed
+	$(PACK) packaging/image
 
 clean:
 	rm -rf bin build dist .demo

@@ -63,6 +63,19 @@ func TestTarball(t *testing.T) {
 	}
 }
 
+// What is made for another machine has programs of that machine, and man pages, which only programs of
+// this one can make.
+func TestOtherMachine(t *testing.T) {
+	file := pack(t, sources(t), "022", "tarball", "1.0.1 ARCH=arm64", "*-linux-arm64.tar.gz")
+	local := t.TempDir()
+	run(t, "tar", "-C", local, "--strip-components=1", "-xzf", file)
+	binary, err := elf.Open(filepath.Join(local, "bin/tidemark-watch"))
+	require.NoError(t, err)
+	require.Equal(t, elf.EM_AARCH64, binary.Machine)
+	require.NoError(t, binary.Close())
+	require.FileExists(t, filepath.Join(local, "share/man/man1/tidemark-watch.1"))
+}
+
 // The image has the three programs and no other; buildah makes it twice alike.
 func TestImage(t *testing.T) {
 	first, second := sources(t), sources(t)

@@ -94,6 +94,16 @@ systemctl restart tidemark-watch@tank
 is 'with a drop-in it may' active "$(systemctl is-active tidemark-watch@tank)"
 is 'an instance without options is refused' 'no' "$(systemctl start tidemark-watch@nobody 2>/dev/null && echo yes || echo no)"
 
+# From the units without @, as docs/services.md has it.
+systemctl stop tidemark-serve@copy
+cat /etc/default/tidemark-watch /etc/default/tidemark-serve /etc/default/tidemark-mirror >/etc/tidemark/old.env
+chown -R tidemark:tidemark /srv/copy
+systemctl start tidemark-watch@old tidemark-serve@old tidemark-mirror@old
+tree=/srv/tree copy=/srv/copy
+is 'a change arrives at the copy that was root'"'"'s' mine "$(arrives a/file mine)"
+is 'its files are those of the user of mirror@' tidemark "$(stat -c %U $copy/a/file)"
+systemctl stop tidemark-mirror@old tidemark-serve@old tidemark-watch@old
+
 systemctl stop tidemark-mirror@copy tidemark-serve@copy tidemark-serve@photos.socket tidemark-serve@photos.service tidemark-watch@photos tidemark-watch@tank
 for unit in watch@photos serve@photos mirror@copy; do
 	is "$unit stops by itself" success "$(systemctl show -p Result --value tidemark-$unit)"
