@@ -2,6 +2,7 @@ package webpage
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,14 @@ func Number(n int64) string {
 		out.WriteByte(digits[i])
 	}
 	return sign + out.String()
+}
+
+// Rounded returns a number with two digits after its point at most: "0.25", "3", "1 500".
+func Rounded(v float64) string {
+	if v >= 100 {
+		return Number(int64(math.Round(v)))
+	}
+	return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
 }
 
 // Noun returns a number with the noun that fits: "1 file", "2 files".

@@ -36,7 +36,7 @@
 //	post.go                           receiving lists of paths
 //	blocks.go, blockcache.go          the sums of the blocks of files
 //	tar.go, subtree.go, sums.go       streams of files and of sums
-//	recent.go, status.go              ?recent and ?status
+//	recent.go, status.go, metrics.go  ?recent and ?status; what --metrics says of the tree
 //	file.go, transfer.go              files and their ranges
 //	redirect.go                       to where a path leads
 //	await.go                          holding a request until there is news

@@ -21,11 +21,16 @@ import (
 
 // Handler publishes one tree. It may be used by many goroutines at once.
 type Handler struct {
-	cfg        Config
-	tree       *published.Tree
-	guard      *guard
-	routes     http.Handler
-	pagePolicy string // Content-Security-Policy of the HTML page
+	cfg    Config
+	tree   *published.Tree
+	guard  *guard
+	routes http.Handler
+
+	pagePolicy    string // Content-Security-Policy of the HTML page
+	previewPolicy string // the same with pictures
+	pageVersion   string // tells pages of other versions and options apart
+
+	rate *changeRate
 
 	hub      *longpoll.Hub
 	cache    *pages.Cache
@@ -62,9 +67,10 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
-		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
-		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
+		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
+		pageVersion: fmt.Sprintf("%s %t", render.PageVersion(), c.Tar),
+		cache:       pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
+		rate: newChangeRate(), flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
 		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
 		largeSize: largeSize, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,
 	}
@@ -76,6 +82,7 @@ func New(c Config) (*Handler, error) {
 	h.stop, h.cancel = context.WithCancel(context.Background())
 	h.hub = h.newHub()
 	h.routes = h.route()
+	go h.sample()
 	return h, nil
 }
 

@@ -13,15 +13,24 @@ const (
 	Text Format = "txt"
 	JSON Format = "json"
 	HTML Format = "html"
+
+	// Preview is HTML with the pictures themselves beside their names.
+	Preview Format = "preview"
 )
+
+// IsPage reports whether the format is one for people.
+func (f Format) IsPage() bool { return f == HTML || f == Preview }
+
+// HTMLType is the media type of pages.
+const HTMLType = "text/html; charset=utf-8"
 
 // ContentType returns the media type of the format.
 func (f Format) ContentType() string {
 	switch f {
 	case JSON:
 		return "application/json"
-	case HTML:
-		return "text/html; charset=utf-8"
+	case HTML, Preview:
+		return HTMLType
 	}
 	return mtree.ListingType
 }
@@ -39,9 +48,17 @@ type Options struct {
 	Path string // of the directory, below the root
 	Tag  string // HTML: the listing's ETag without coding and quotes, by which the page asks for news; "": it does not ask
 
-	// Search: the entries are files found below the directory, named by their paths. There
+	// Search: the entries were found below the directory, and are named by their paths. There
 	// is no line for the directory itself, and the page does not refresh itself.
 	Search bool
+	Find   string // what was looked for; "": the newest files were
+	More   bool   // of a search: there is more than was found
+
+	// What the page offers besides.
+	Tar    bool   // the subtree as a tar stream
+	Newest bool   // the newest changes
+	Readme string // name of a file whose text the page shows; "": none
+	Text   string // the text
 
 	// Follow returns what stands for a symlink in the formats that follow them: the file or
 	// directory it leads to, under the symlink's name and of kind Other if nothing
@@ -56,10 +73,10 @@ func New(f Format, l *mtree.Listing, o Options) Form {
 	switch f {
 	case JSON:
 		return &jsonForm{Listing: l, links: links}
-	case HTML:
-		return &htmlForm{Listing: l, links: links, path: o.Path, tag: o.Tag, still: o.Search}
+	case HTML, Preview:
+		return &htmlForm{Listing: l, links: links, o: &o, pictures: f == Preview}
 	}
-	return textForm{l, o.Search}
+	return textForm{l, o.Search, o.More}
 }
 
 // UpTo appends the beginning of a body, most bytes or a little more, to dst, and returns
@@ -79,6 +96,7 @@ func UpTo(dst []byte, most int, form Form, entries []mtree.Entry) (body []byte, 
 type textForm struct {
 	*mtree.Listing
 	noSelf bool // there is no line for the directory itself
+	more   bool // it is not all
 }
 
 func (f textForm) Head(dst []byte) []byte {
@@ -89,4 +107,10 @@ func (f textForm) Head(dst []byte) []byte {
 }
 
 func (f textForm) Row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEntry(dst, e) }
-func (f textForm) Tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }
+
+func (f textForm) Tail(dst []byte) []byte {
+	if f.more {
+		dst = append(dst, "#more\n"...)
+	}
+	return mtree.AppendEnd(dst, len(f.Entries))
+}
