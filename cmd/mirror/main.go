@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -32,6 +33,7 @@ func main() {
 		Run:    o.run,
 		Stats:  o.Stats.Each,
 		States: o.Stats.States,
+		Page:   o.page,
 		Disk:   "DEST",
 	})
 }
@@ -74,6 +76,11 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return mirror.Release(ctx, o.Config)
 	}
 	return o.ask(ctx, env)
+}
+
+// page writes the page of --metrics.
+func (o *options) page(env *cli.Env, w io.Writer) error {
+	return mirror.WritePage(w, mirror.Config{Dest: env.Args["DEST"], StateDir: o.StateDir, Stats: o.Stats}, cli.Version())
 }
 
 // ask does what needs the source, and so what mirror presents itself with.

@@ -2,9 +2,8 @@ package cli
 
 import (
 	"sync"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // room tells how much room the file system of a path has. Any goroutine may use it.
@@ -12,9 +11,9 @@ type room struct {
 	path string
 
 	mu      sync.Mutex
-	asking  chan struct{}  // closed when the question under way is answered; nil: none is
-	latest  *unix.Statfs_t // the last answer; nil: there is none
-	patient time.Duration  // how long an answer is waited for; 0: a second
+	asking  chan struct{}     // closed when the question under way is answered; nil: none is
+	latest  *syscall.Statfs_t // the last answer; nil: there is none
+	patient time.Duration     // how long an answer is waited for; 0: a second
 }
 
 // each yields the room of the file system, nothing if it is not known. A network file system that
@@ -35,7 +34,7 @@ func (r *room) each(yield func(name, help string, value float64)) {
 }
 
 // ask returns how the file system stands; nil: it is not known.
-func (r *room) ask() *unix.Statfs_t {
+func (r *room) ask() *syscall.Statfs_t {
 	r.mu.Lock()
 	if r.asking == nil {
 		r.asking = make(chan struct{})
@@ -58,10 +57,10 @@ func (r *room) ask() *unix.Statfs_t {
 
 // statfs asks the kernel, and closes asked.
 func (r *room) statfs(asked chan struct{}) {
-	var s unix.Statfs_t
-	err := unix.Statfs(r.path, &s)
-	for err == unix.EINTR {
-		err = unix.Statfs(r.path, &s)
+	var s syscall.Statfs_t
+	err := syscall.Statfs(r.path, &s)
+	for err == syscall.EINTR {
+		err = syscall.Statfs(r.path, &s)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -38,7 +38,7 @@ func TestWords(t *testing.T) {
 		require.Equal(t, want, strings.ReplaceAll(Number(n), "\u202f", " "))
 	}
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 250 * time.Millisecond: "0.25s", 8 * time.Second: "8s", 9996 * time.Millisecond: "10s", 59600 * time.Millisecond: "1m",
+		-time.Second: "0s", 0: "0s", 250 * time.Millisecond: "250ms", time.Microsecond: "1ms", 2500 * time.Millisecond: "2.5s", 8 * time.Second: "8s", 9996 * time.Millisecond: "10s", 59600 * time.Millisecond: "1m",
 		310 * time.Second: "5m 10s", time.Hour: "1h", 65 * time.Minute: "1h 5m", 76 * time.Hour: "3d 4h",
 	} {
 		require.Equal(t, want, Span(d), d)
@@ -121,6 +121,13 @@ func TestPlot(t *testing.T) {
 	none := Plot{Title: "lag", Values: []float64{nan}, Step: time.Second, Unit: p.Unit}
 	require.Contains(t, string(none.SVG()), "nothing is known yet")
 	require.NotContains(t, string((&Plot{Title: "none", Unit: p.Unit}).SVG()), "NaN")
+	p.Tops = []float64{2, 60}
+	require.Contains(t, string(p.SVG()), ">1m<")
+	p.Values = []float64{61}
+	require.Contains(t, string(p.SVG()), ">1m 40s<")
+	for v, want := range map[float64]string{0.254: "0.25", 3: "3", 99.5: "99.5", 1500.4: "1\u202f500"} {
+		require.Equal(t, want, Rounded(v))
+	}
 	for v, want := range map[float64]float64{0: 1, 0.3: 0.5, 1: 1, 1.1: 2, 4: 5, 7: 10, 45: 50, 500: 500, 501: 1000} {
 		require.InDelta(t, want, ceiling(v), 1e-9)
 	}

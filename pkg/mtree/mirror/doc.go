@@ -45,10 +45,12 @@
 //	mirror.go                    source and copy, opened
 //	hook.go                      --exec
 //	backup.go                    --backup-dir
+//	page.go                      the page of --metrics
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
 //	sources.go, candidate.go, origin.go, config.go
 //	                             several sources, of which one is used; a source; Config
 //	progressline.go              Progress, and as a line
 //	stats.go                     Stats
+//	history.go                   what a mirror remembers of the last day
 package mirror

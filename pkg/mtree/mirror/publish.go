@@ -36,6 +36,7 @@ func (m *mirror) recallStats() {
 	if at := cmp.Or(s.Confirmed, s.Checkpoint); at != nil { // guard (at != nil -> false): TestWhatMetricsSayAfterARestart
 		sec, _ := at.Unix()
 		stats.Confirmed.Store(sec)
+		stats.history.begin(at.Time(), m.config.Now().Time())
 	}
 	if s.Root != nil {
 		sec, _ := s.Root.Unix()
@@ -51,9 +52,12 @@ func (m *mirror) count(r *pass.Result, err error) {
 	s.Failing.Store(r.Failed)
 	now, _ := m.config.Now().Unix()
 	s.LastPass.Store(now)
+	cause := ""
 	if err != nil {
 		s.Errors.Add(1)
+		cause = causeOf(err)
 	}
+	s.history.note(r, cause, m.config.Now().Time())
 	if r.Complete {
 		root, _ := r.Root.Unix()
 		s.RootStamp.Store(root)
@@ -103,6 +107,7 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 func (m *mirror) confirm(at mtree.Stamp) {
 	sec, _ := at.Unix()
 	m.config.Stats.Confirmed.Store(sec)
+	m.config.Stats.history.confirm(at.Time(), m.config.Now().Time())
 	m.replica.Confirm(at)
 }
 

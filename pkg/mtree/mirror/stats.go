@@ -39,6 +39,8 @@ type Stats struct {
 	SourceChanges atomic.Int64 // how often another one was used than before
 	several       atomic.Bool  // there are several
 
+	history history // for the page
+
 	State atomic.Int64 // of the copy, as the mirror publishes it: 0 filling, 1 mirrored, 2 unwatched
 }
 

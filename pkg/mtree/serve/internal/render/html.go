@@ -158,7 +158,10 @@ func (f *htmlForm) about(dst []byte) []byte {
 		bytes += float64(f.Entries[i].Size)
 	}
 	noun := " entries, "
-	if len(f.Entries) == 1 {
+	switch {
+	case f.o.Search:
+		noun = " found, "
+	case len(f.Entries) == 1:
 		noun = " entry, "
 	}
 	dst = append(strconv.AppendInt(dst, int64(len(f.Entries)), 10), noun...)
