@@ -41,7 +41,7 @@ func (h *Handler) find(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 		return
 	}
 	defer leave()
-	f := &finding{h: h, root: q.path, lister: h.tree.Lister(q.snap), matches: matches, dirs: []string{""}, until: time.Now().Add(maxFindTime), most: findBounds}
+	f := &finding{h: h, root: q.path, lister: h.tree.Lister(q.snap), matches: matches, dirs: []string{""}, until: time.Now().Add(h.findMost.time), most: h.findMost}
 	if err := f.run(r); err != nil {
 		h.fail(w, q.base(), err)
 		return
@@ -70,10 +70,11 @@ func matcher(text string) (matches func(path string, isDir bool) bool, err error
 	return list.Excluded, nil
 }
 
-// bounds are those of a search.
-type bounds struct{ found, read, pending int }
-
-var findBounds = bounds{maxFound, maxFindRead, maxPending}
+// findBounds are those of a search.
+type findBounds struct {
+	found, read, pending int
+	time                 time.Duration
+}
 
 // finding is a search by name, one level of directories after the other.
 type finding struct {
@@ -81,7 +82,7 @@ type finding struct {
 	root    string
 	lister  *lister.Lister
 	matches func(path string, isDir bool) bool
-	most    bounds
+	most    findBounds
 	until   time.Time
 
 	dirs  []string      // directories still to be looked at

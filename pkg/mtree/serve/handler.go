@@ -42,7 +42,8 @@ type Handler struct {
 
 	bulkLimit  *limiter
 	largeLimit *limiter
-	pollLimit  *limiter      // waiting requests for which each look reads the directory
+	pollLimit  *limiter // waiting requests for which each look reads the directory
+	findMost   findBounds
 	largeSize  int64         // bytes; a larger directory is read with a place in largeLimit
 	hashing    chan struct{} // a slot for each file that may be hashed at once
 	blocks     blockCache
@@ -72,7 +73,7 @@ func New(c Config) (*Handler, error) {
 		cache:       pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
 		rate: newChangeRate(), flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
 		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
-		largeSize: largeSize, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,
+		largeSize: largeSize, findMost: findBounds{maxFound, maxFindRead, maxPending, maxFindTime}, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,
 	}
 	h.largeLimit.patience, h.bulkLimit.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {
