@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -186,7 +187,8 @@ func TestReadme(t *testing.T) {
 	require.NotContains(t, s.get("/?html&find=plain").body, `id="readme"`)
 	require.NotContains(t, s.get("/?txt").body, "first")
 	tag := s.get("/?html").Header.Get("ETag")
-	s.change("readme.MD", "other")
+	s.write("readme.MD", "other")
+	s.stamp("", machine.Now())
 	again := s.get("/?html", "If-None-Match", tag)
 	require.Equal(t, 200, again.StatusCode)
 	require.Contains(t, again.body, "<div>other</div>")

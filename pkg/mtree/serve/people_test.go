@@ -15,7 +15,7 @@ import (
 )
 
 // what browsers send
-const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+const acceptsPages = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 // A refusal is a page with a way up for browsers, and short text for everybody else.
 func TestRefusalsArePages(t *testing.T) {
@@ -34,7 +34,7 @@ func TestRefusalsArePages(t *testing.T) {
 		"/%3Cscript%3Ealert(1)/x/":  {404, []string{`&lt;script&gt;alert(1)`}},
 		"/javascript:alert(1)/a/x/": {404, []string{`<a href="../">a</a>`}},
 	} {
-		page := s.get(target, "Accept", browser)
+		page := s.get(target, "Accept", acceptsPages)
 		require.Equal(t, want.status, page.StatusCode, target)
 		require.Equal(t, "text/html; charset=utf-8", page.Header.Get("Content-Type"))
 		require.Contains(t, page.Header.Get("Content-Security-Policy"), "default-src 'none'")
@@ -53,16 +53,16 @@ func TestRefusalsArePages(t *testing.T) {
 			require.Less(t, len(text.body), 200)
 		}
 	}
-	require.Equal(t, 405, s.do(http.MethodPut, "/a", strings.NewReader("x"), "Accept", browser).StatusCode)
-	require.Empty(t, s.do(http.MethodHead, "/missing", nil, "Accept", browser).body)
-	require.Equal(t, "1", s.get("/a/b/f", "Accept", browser).body, "files come as they are")
-	require.Equal(t, "no-cache", s.get("/missing", "Accept", browser).Header.Get("Cache-Control"))
+	require.Equal(t, 405, s.do(http.MethodPut, "/a", strings.NewReader("x"), "Accept", acceptsPages).StatusCode)
+	require.Empty(t, s.do(http.MethodHead, "/missing", nil, "Accept", acceptsPages).body)
+	require.Equal(t, "1", s.get("/a/b/f", "Accept", acceptsPages).body, "files come as they are")
+	require.Equal(t, "no-cache", s.get("/missing", "Accept", acceptsPages).Header.Get("Cache-Control"))
 }
 
 // 401 says what to do, and still asks browsers for the token.
 func TestUnauthorizedSaysWhatToDo(t *testing.T) {
 	s := publishWatched(t, serve.Config{Tokens: []string{"secret"}}, map[string]string{"a/f": "1"})
-	page := s.get("/a/f", "Accept", browser)
+	page := s.get("/a/f", "Accept", acceptsPages)
 	require.Equal(t, 401, page.StatusCode)
 	require.Equal(t, []string{`Basic realm="tidemark", charset="UTF-8"`, `Bearer realm="tidemark"`}, page.Header.Values("Www-Authenticate"))
 	for _, want := range []string{"give the token as the password", "Authorization: Bearer TOKEN", "--token-file"} {
@@ -87,7 +87,7 @@ func TestStatusPage(t *testing.T) {
 		st.Counters = map[string]int64{"changes_total": 5, "audits_total": 2, "losses_total": 1}
 		st.Entries = &state.Entries{Entries: wire.Entries{Files: 10, Directories: 1, Bytes: 5 << 20}}
 	})
-	for _, headers := range [][]string{{"Accept", browser}, {"User-Agent", "Mozilla/5.0", "Accept", "text/html"}} {
+	for _, headers := range [][]string{{"Accept", acceptsPages}, {"User-Agent", "Mozilla/5.0", "Accept", "text/html"}} {
 		page := s.get("/?status", headers...)
 		require.Equal(t, 200, page.StatusCode)
 		require.Equal(t, "text/html; charset=utf-8", page.Header.Get("Content-Type"))
@@ -104,12 +104,12 @@ func TestStatusPage(t *testing.T) {
 	for _, headers := range [][]string{nil, {"Accept", "*/*"}, {"User-Agent", "Wget/1.21", "Accept", "*/*"}, {"Accept", "application/json"}} {
 		require.Equal(t, "application/json", s.get("/?status", headers...).Header.Get("Content-Type"), headers)
 	}
-	require.Equal(t, "application/json", s.get("/?status&json", "Accept", browser).Header.Get("Content-Type"))
+	require.Equal(t, "application/json", s.get("/?status&json", "Accept", acceptsPages).Header.Get("Content-Type"))
 	require.Contains(t, s.get("/?status&html").body, "degraded")
 	var report map[string]any
 	require.NoError(t, json.Unmarshal([]byte(s.get("/?status").body), &report))
 	require.Equal(t, "degraded", report["state"])
-	require.Equal(t, 200, s.do(http.MethodHead, "/?status", nil, "Accept", browser).StatusCode)
+	require.Equal(t, 200, s.do(http.MethodHead, "/?status", nil, "Accept", acceptsPages).StatusCode)
 }
 
 // Where the root has gone the page says so, and does not fail.
@@ -123,7 +123,7 @@ func TestStatusPageOfACopy(t *testing.T) {
 		tree.Path, tree.Upstream = "/up & down", "http://user:word@origin.example:8077/x/"
 	})
 	s.start()
-	page := s.get("/?status", "Accept", browser).body
+	page := s.get("/?status", "Accept", acceptsPages).body
 	require.Contains(t, page, "/up &amp; down of the tree")
 	require.Contains(t, page, "<li>origin.example:8077")
 	require.NotContains(t, page, "word@")
