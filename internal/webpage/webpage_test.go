@@ -94,9 +94,14 @@ func TestSeriesRamps(t *testing.T) {
 	require.Equal(t, map[int]float64{1: 10, 2: 20, 3: 25, 4: 6}, known(s, at(1031)), "a clone is apart")
 	s.Ramp(at(1040), at(1031), at(1035))
 	require.Equal(t, 6.0, known(s, at(1031))[4], "ahead of the clock is no age")
+	s.Ramp(at(1000), at(1040), at(1040))
+	require.Equal(t, 6.0, known(s, at(1031))[4], "a ramp without a length")
+	edge := NewSeries(10*time.Second, 5)
+	edge.Ramp(at(1000), at(1000), at(1010))
+	require.Equal(t, map[int]float64{3: 10}, known(edge, at(1010)), "an interval that begins at its end is not in it")
 	long := NewSeries(time.Second, 10)
 	long.Ramp(at(0), at(0), at(1_000_000_000))
-	require.Len(t, known(long, at(1_000_000_000)), 10)
+	require.Len(t, known(long, at(999_999_999)), 10)
 }
 
 // A plot is well-formed, names what it shows, and has a gap where nothing is known.

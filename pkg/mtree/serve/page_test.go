@@ -254,7 +254,7 @@ func TestPageWithoutScripts(t *testing.T) {
 		b.until(`document.readyState === "complete" && ` + ready)
 	}
 	load("/d/?html", `!document.querySelector("#state")`)
-	text := b.eval("document.body.innerText").(string)
+	text := b.eval("document.body.textContent").(string)
 	for _, want := range []string{"sub/", "f.png", "2.9 KiB", "2024-Feb-03 04:05:06", "read me", "tidemark-mirror URL COPY", "Newest changes", "Show pictures", "All as tar", "Find below"} {
 		require.Contains(t, text, want)
 	}
@@ -262,7 +262,7 @@ func TestPageWithoutScripts(t *testing.T) {
 	b.eval(`document.querySelector("input[name=find]").focus()`)
 	b.enter("deep")
 	b.until(`location.search.startsWith("?find=deep")`)
-	b.until(`document.body.innerText.includes("sub/deep.txt")`)
+	b.until(`document.body.textContent.includes("sub/deep.txt")`)
 	load("/d/?html", `!!document.querySelector("button[name=preview]")`)
 	b.eval(`document.querySelector("button[name=preview]").click()`)
 	b.until(`location.search === "?preview=1" && document.images.length === 1`)
