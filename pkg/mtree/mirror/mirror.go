@@ -63,7 +63,7 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	m.joinSources()
-	m.recallStats()
+	c.Stats.recall(m.replica, c.Now().Time())
 	m.hook.config = &m.config
 	m.hook.recall(m.replica)
 	return m, nil

@@ -21,29 +21,6 @@ import (
 // What others learn of a mirror: status.json, which serve publishes with the copy, and
 // Stats.
 
-// recallStats takes the numbers that go on from one run to the next out of what the last run published: a
-// source that does not answer at the start must not hide how old the copy is.
-func (m *mirror) recallStats() {
-	stats, s := m.config.Stats, m.replica.Status()
-	if held, err := m.replica.Held(); err == nil {
-		stats.Held.Store(held.Total())
-	}
-	stats.State.Store(stateNumber(&s))
-	stats.Unread.Store(int64(s.Unread))
-	counters := replica.CountersOf(&s)
-	stats.Incomplete.Store(counters.Incomplete)
-	stats.Failing.Store(counters.Failed)
-	if at := cmp.Or(s.Confirmed, s.Checkpoint); at != nil { // guard (at != nil -> false): TestWhatMetricsSayAfterARestart
-		sec, _ := at.Unix()
-		stats.Confirmed.Store(sec)
-		stats.history.begin(at.Time(), m.config.Now().Time())
-	}
-	if s.Root != nil {
-		sec, _ := s.Root.Unix()
-		stats.RootStamp.Store(sec)
-	}
-}
-
 // count counts a pass that ended.
 func (m *mirror) count(r *pass.Result, err error) {
 	s := m.config.Stats
@@ -139,15 +116,4 @@ func causeOf(err error) string {
 		return "" // the mirror was stopped
 	}
 	return "the source cannot be read"
-}
-
-// stateNumber returns Stats.State for a status.
-func stateNumber(s *state.Status) int64 {
-	switch {
-	case s.State != wire.Mirrored:
-		return 0
-	case s.Walked:
-		return 2
-	}
-	return 1
 }

@@ -136,7 +136,7 @@ func (f *finding) take(dir string, e *mtree.Entry) {
 			return
 		}
 		found := *e
-		found.Name = path
+		found.Name, found.Link = strings.Clone(path), strings.Clone(e.Link) // they must not keep the listing
 		f.found = append(f.found, found)
 	}
 	switch {

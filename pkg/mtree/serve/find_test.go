@@ -92,7 +92,7 @@ func TestFind(t *testing.T) {
 	require.Equal(t, 200, s.do(http.MethodHead, "/?find=x", nil).StatusCode)
 }
 
-// A search works where no stamp prunes, and passes over what may not be read.
+// A search works where no stamp prunes.
 func TestFindUnwatched(t *testing.T) {
 	s := publish(t, serve.Config{}, map[string]string{"a/x": "", "b/x": ""})
 	paths, _ := s.found("/", "x")
