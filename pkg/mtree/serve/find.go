@@ -53,11 +53,18 @@ func (h *Handler) find(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 // errFind says what a search takes.
 var errFind = errors.New("want ?find=GLOB, or a word")
 
+// Bounds of a GLOB that a client sends: each {a,b} doubles the work for each name.
+const (
+	maxGlob   = 1024 // bytes
+	maxBraces = 3    // pairs
+	maxCommas = 32   // within them
+)
+
 // matcher returns what tells whether a path, below the directory that is asked about, is looked for. A text
 // without any of "*?[{/" is a word, which may stand anywhere in a name, in capitals or not.
 func matcher(text string) (matches func(path string, isDir bool) bool, err error) {
 	switch {
-	case text == "":
+	case text == "" || len(text) > maxGlob || strings.Count(text, "{") > maxBraces || strings.Count(text, ",") > maxCommas && strings.Contains(text, "{"):
 		return nil, errFind
 	case !strings.ContainsAny(text, "*?[{/"):
 		low := strings.ToLower(text)
@@ -103,7 +110,7 @@ func (f *finding) run(r *http.Request) error {
 		if err := f.look(r, next); err != nil {
 			return err
 		}
-		if len(f.dirs) > 0 && (f.read >= f.most.read || time.Now().After(f.until)) {
+		if len(f.dirs) > 0 && (f.read >= f.most.read || f.late()) {
 			f.more = true
 		}
 	}
@@ -121,10 +128,20 @@ func (f *finding) look(r *http.Request, path string) error {
 	}
 	f.read += len(l.Entries)
 	for i := range l.Entries {
+		if i%lookEvery == lookEvery-1 && f.late() {
+			f.more = true
+			break
+		}
 		f.take(path, &l.Entries[i])
 	}
 	return nil
 }
+
+// lookEvery is after how many entries of a directory a search looks at the clock.
+const lookEvery = 1024
+
+// late reports whether the time is over.
+func (f *finding) late() bool { return time.Now().After(f.until) }
 
 // take keeps an entry of the directory dir if it is looked for, and goes into it later if it is a directory.
 func (f *finding) take(dir string, e *mtree.Entry) {

@@ -66,7 +66,9 @@ func TestFind(t *testing.T) {
 		require.Equal(t, want, paths, query)
 		require.False(t, more)
 	}
-	paths, _ := s.found("/a/b/", "*.jpg")
+	paths, _ := s.found("/", strings.Repeat(",", 40)) // no work
+	require.Empty(t, paths)
+	paths, _ = s.found("/a/b/", "*.jpg")
 	require.Equal(t, []string{"c/reports/x.jpg"}, paths, "paths are from the directory asked")
 	paths, _ = s.found("/a/b/", "/*.JPG")
 	require.Equal(t, []string{"y.JPG"}, paths, "a leading slash is that directory")
@@ -84,7 +86,7 @@ func TestFind(t *testing.T) {
 	require.Contains(t, s.get("/?json&find=x.jpg").body, `"href":"a/b/c/reports/x.jpg"`)
 	require.Contains(t, s.get("/?json&find=/a/l").body, `"type":"file"`, "symlinks are followed, as in listings")
 
-	for _, bad := range []string{"", "[", "a**b", "/", "{a"} {
+	for _, bad := range []string{"", "[", "a**b", "/", "{a", strings.Repeat("a", 1025), "{a,b}{a,b}{a,b}{a,b}", "{" + strings.Repeat(",", 33) + "}"} {
 		require.Equal(t, 400, s.get("/?find="+url.PathEscape(bad)).StatusCode, bad)
 	}
 	require.Equal(t, 404, s.get("/missing/?find=x").StatusCode)
@@ -121,6 +123,19 @@ func TestFindBounds(t *testing.T) {
 	require.Len(t, all, 30)
 	require.False(t, more, "what is exactly at the bounds is all")
 	require.NotContains(t, s.get("/?html&find=f").body, `id="more"`)
+}
+
+// In one large directory the time ends a search, too: a GLOB of a client may cost much for each name.
+func TestFindInALargeDirectory(t *testing.T) {
+	files := map[string]string{}
+	for i := range 2000 {
+		files[fmt.Sprintf("f%04d", i)] = ""
+	}
+	s := publishWatched(t, serve.Config{Root: inMemory(t)}, files)
+	s.h.SetFindBounds(10_000, 1<<20, 1<<20, 0)
+	some, more := s.found("/", "f")
+	require.Len(t, some, 1023)
+	require.True(t, more)
 }
 
 // The page: directories first, each kind in its order; the exact bytes stay, in the cell that programs read.
