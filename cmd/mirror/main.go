@@ -34,6 +34,7 @@ func main() {
 		Status: o.encodeStatus,
 		Stats:  o.Stats.Each,
 		States: o.Stats.States,
+		Page:   o.page,
 		Disk:   "DEST",
 	})
 }
@@ -87,6 +88,11 @@ func hideSecrets() {
 	if source := cli.EnvName("mirror", "source"); strings.Contains(os.Getenv(source), "@") { // a login, maybe
 		_ = os.Unsetenv(source)
 	}
+}
+
+// page writes the page of --metrics.
+func (o *options) page(env *cli.Env, w io.Writer) error {
+	return mirror.WritePage(w, mirror.Config{Dest: env.Args["DEST"], StateDir: o.StateDir, Stats: o.Stats}, cli.Version())
 }
 
 // ask does what needs the source, and so what mirror presents itself with.

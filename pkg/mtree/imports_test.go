@@ -157,7 +157,7 @@ func TestAllowedImports(t *testing.T) {
 		sys:       {},
 		beneath:   {core, sys},
 		disk:      {core, sys, beneath},
-		render:    {core, wire},
+		render:    {core, wire, "tidemark/internal/webpage"},
 		negotiate: {core, wire, render},
 		pages:     {core, wire, disk, render},
 		longpoll:  {wire, dirwatch, disk},

@@ -47,6 +47,7 @@
 //	mirror.go                    source and copy, opened
 //	hook.go                      --exec
 //	backup.go                    --backup-dir; what of the options a later repair goes by
+//	page.go                      the page of --metrics
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
 //	polling.go                   several sources: the one that is used is asked, and left when a preferred one is back
@@ -56,4 +57,5 @@
 //	                             several sources, of which one is used; a source; Config
 //	progressline.go              Progress, and as a line
 //	stats.go                     Stats
+//	history.go                   what a mirror remembers of the last day
 package mirror
