@@ -97,7 +97,12 @@ func (r *repository) unknown(page, text string) (names []string) {
 			}
 		}
 	}
-	check("`([\\w./-]+\\.(?:go|txtar|py|conf|sh))`", func(m []string) bool { return r.has(m[1]) })
+	check("`([\\w./-]+\\.(?:go|txtar|py|conf|sh))`", func(m []string) bool {
+		if strings.HasPrefix(m[1], "/usr/lib/") { // where it is installed
+			return r.has(filepath.Base(m[1]))
+		}
+		return r.has(m[1])
+	})
 	check("`((?:pkg|internal|cmd|e2e|bench|docs|tools|watch|serve|mirror|notify|disk)/[\\w/.-]+)`", func(m []string) bool {
 		return strings.Contains(m[1], "...") || strings.HasSuffix(m[1], "*") || r.has(m[1])
 	})

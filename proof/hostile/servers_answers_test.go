@@ -55,7 +55,9 @@ func rawA(name, text string) server {
 func oldOrNew(b *box, _ *peer, _ result) (faults []string) {
 	for path, versions := range map[string][]tree{"a/changes": {honest(first)}, "a/gone": {honest(first)}, "b/changes": {honest(first), honest(second)}, "b/deep/new2": {nil, honest(second)}} {
 		text, err := os.ReadFile(filepath.Join(b.copy, path))
-		if !slices.ContainsFunc(versions, func(t tree) bool { return t == nil && errors.Is(err, fs.ErrNotExist) || err == nil && t != nil && string(text) == t[path].data }) {
+		if !slices.ContainsFunc(versions, func(t tree) bool {
+			return t == nil && errors.Is(err, fs.ErrNotExist) || err == nil && t != nil && string(text) == t[path].data
+		}) {
 			faults = append(faults, fmt.Sprintf("%q is %q, %v", path, text, err))
 		}
 	}
