@@ -18,7 +18,7 @@ const floorAhead = time.Minute
 func (w *watcher) aboveEarlier(id identity.Identity) {
 	s := &id.Status
 	if s.Updated != nil && s.Boot == machine.BootID() {
-		w.reading = reading{*s.Updated, s.Up}
+		w.reading = reading{*s.Updated, s.Up, s.Up}
 	}
 	w.lookAtClock() // guard: TestKilledAndSetBackALittle
 	if !s.Clean {
@@ -38,18 +38,19 @@ func (w *watcher) mayShowMore(id identity.Identity, now mtree.Stamp) bool {
 // lookAtClock finds out whether the clock was set back since the last look. Until then the
 // kernel may have given any time to a directory up to that which the clock would show now, and a
 // reader may know it. So the floor is raised to that, and it does not come again as a stamp. If
-// it lies too far ahead for that, the floor stays, and farBack is set.
+// it lies too far ahead for that, the floor stays, and farBack is set. Files may have got times since the
+// clock was set back, which was at the last look at the earliest: from then on stamps come again.
 func (w *watcher) lookAtClock() {
-	up, was := machine.Uptime(), w.reading
+	was, begun := w.reading, machine.Uptime()
 	now := w.Now()
-	w.reading = reading{now, machine.Uptime()} // up is the earlier one now and the later one next time: no delay counts
-	if was.up == 0 || up < was.up {
+	w.reading = reading{now, begun, machine.Uptime()}
+	if was.end == 0 || begun < was.end {
 		return
 	}
-	switch would := was.clock.Add(up - was.up); {
+	switch would := was.clock.Add(begun - was.end); { // no delay of a look counts
 	case would.Sub(now) > floorAhead: // guard: TestSetBackInAQuietTree
 		w.farBack = true
-		w.tree.SetBack(now, would) // guard: TestStampsThatComeAgainAreRecorded
+		w.tree.SetBack(now.Add(was.begun-w.reading.end), would) // guard: TestStampsThatComeAgainAreRecorded
 	case would.After(now):
 		w.floor = mtree.Later(w.floor, would) // guard: TestTimesOfSecondsThatComeAgain
 	}

@@ -259,12 +259,16 @@ func TestStampsThatComeAgainAreRecorded(t *testing.T) {
 		r := start(t, watch.Config{Root: root, Now: clock.now})
 		before := r.sync()
 		clock.ahead.Store(int64(time.Hour))
+		r.sync() // in a batch that may have looked at the clock before
 		r.sync() // looks at the clock; nothing is stamped
 		clock.ahead.Store(0)
+		set := clock.now()
 		write(t, root+"/a/f", "after")
+		must(t, os.Chtimes(root+"/a/f", time.Time{}, set.Time())) // as of a kernel whose clock was set back
 		stamp := r.sync()
 		again := r.status().Tree.Again
 		require.True(t, again.Has(stamp))
+		require.True(t, again.Has(set), "before the watcher looked at the clock")
 		require.False(t, again.Has(before))
 		require.True(t, again.To.After(clock.now().Add(time.Hour-time.Minute)))
 		r.await(wire.Watched)

@@ -80,8 +80,8 @@ type watcher struct {
 
 // reading is what the clock showed at an uptime; zero: nothing is known.
 type reading struct {
-	clock mtree.Stamp
-	up    time.Duration
+	clock      mtree.Stamp
+	begun, end time.Duration // the time since boot, just before and just after
 }
 
 // options returns a text of the options that decide which changes are published.
