@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -21,7 +23,7 @@ func TestRecipes(t *testing.T) {
 	packages, err := filepath.Glob("../../dist/*.deb")
 	require.NoError(t, err)
 	require.NotEmpty(t, packages, "make deb")
-	run(t, "install", "-D", "-t", filepath.Join(root, "srv/dist"), packages[len(packages)-1])
+	run(t, "install", "-D", "-t", filepath.Join(root, "srv/dist"), slices.MaxFunc(packages, func(a, b string) int { return made(t, a).Compare(made(t, b)) }))
 	number := 0
 	for _, page := range []string{"../../README.md", "../../docs/install.md"} {
 		for _, b := range blocksOf(t, page) {
@@ -32,6 +34,13 @@ func TestRecipes(t *testing.T) {
 	require.Greater(t, number, 12)
 	job(t, root, "recipes.sh")
 	examine(t, root)
+}
+
+// made returns when a file was written.
+func made(t *testing.T, file string) time.Time {
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	return info.ModTime()
 }
 
 // blocksOf returns the commands of each sh block of a page, headed by its section. Of README that is how it is
