@@ -259,11 +259,11 @@ func startServers(c Command, common commonFlags, env *Env) (closeAll func(), err
 		}
 	}
 	if common.metrics != "" {
-		of := &metricsOf{command: c.Name, stats: c.Stats, states: c.States}
+		of := &metricsOf{command: c.Name, version: version, stats: c.Stats, states: c.States}
 		if c.Disk != "" {
 			of.disk = &room{path: env.Args[c.Disk]}
 		}
-		write := func(w io.Writer) error { return writeIndex(w, c.Name) }
+		write := func(w io.Writer) error { return writeIndex(w, c.Name, version) }
 		if c.Page != nil {
 			write = func(w io.Writer) error { return c.Page(env, w) }
 		}

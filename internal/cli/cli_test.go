@@ -242,8 +242,8 @@ func TestMetrics(t *testing.T) {
 	addr := freeAddress(t)
 	log := slog.New(slog.DiscardHandler)
 	of := &metricsOf{
-		command: "probe",
-		stats:   func(yield func(name, help string, value int64)) { yield("batches_total", "Batches published.", 7) },
+		command: "probe", version: "1.2",
+		stats: func(yield func(name, help string, value int64)) { yield("batches_total", "Batches published.", 7) },
 		states: func(yield func(name, help, now string, all []string)) {
 			yield("tree_state", "State.", "good", []string{"good", "bad"})
 		},
@@ -254,7 +254,7 @@ func TestMetrics(t *testing.T) {
 		if fails {
 			return errors.New("no page")
 		}
-		return writeIndex(w, "probe")
+		return writeIndex(w, "probe", "1.2")
 	}}
 	closeMetrics, err := serveMetrics(log, addr, of, index)
 	require.NoError(t, err)
@@ -264,7 +264,7 @@ func TestMetrics(t *testing.T) {
 	require.Contains(t, text, "process_resident_memory_bytes")
 	require.Contains(t, text, `tidemark_probe_tree_state{state="good"} 1`)
 	require.Contains(t, text, `tidemark_probe_tree_state{state="bad"} 0`)
-	require.Regexp(t, `tidemark_build_info\{goversion="go[^"]+",program="probe",version="devel"\} 1`, text)
+	require.Regexp(t, `tidemark_build_info\{goversion="go[^"]+",program="probe",version="1.2"\} 1`, text)
 	require.Regexp(t, `(?m)^tidemark_probe_filesystem_avail_bytes [1-9]`, text)
 	status, header, text := got(t, "http://"+addr+"/")
 	require.Equal(t, 200, status)

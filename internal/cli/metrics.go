@@ -26,7 +26,8 @@ type StatesFunc func(yield func(name, help, now string, all []string))
 
 // metricsOf is what --metrics publishes of a program.
 type metricsOf struct {
-	command string     // its name
+	command string // its name
+	version string
 	stats   StatsFunc  // may be nil
 	states  StatesFunc // may be nil
 	disk    *room      // of the file system that it writes to; nil: it writes to none
@@ -78,7 +79,7 @@ func (m *metricsOf) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, value)
 	}
 	send(prometheus.GaugeValue, "tidemark_build_info", "Always 1: which program this is, its version, and that of Go.", 1,
-		prometheus.Labels{"program": m.command, "version": version, "goversion": runtime.Version()})
+		prometheus.Labels{"program": m.command, "version": m.version, "goversion": runtime.Version()})
 	if m.stats != nil {
 		m.stats(func(name, help string, value int64) { send(kindOf(name), prefix+name, help, float64(value), nil) })
 	}

@@ -33,7 +33,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 // writeIndex writes the page of a program that has no other.
-func writeIndex(w io.Writer, command string) error {
+func writeIndex(w io.Writer, command, version string) error {
 	return index.Write(w, webpage.Frame{Title: "tidemark-" + command}, struct{ Command, Version string }{command, version})
 }
 

@@ -15,12 +15,16 @@ type Plot struct {
 	Values []float64            // one for each step, the oldest first; NaN: not known
 	Step   time.Duration        // from one value to the next
 	Unit   func(float64) string // a value for people
+	Tops   []float64            // where the scale may end, ascending; beyond them, and if there are none, at 1, 2 or 5 times a power of ten
 }
+
+// SecondTops are the Tops for values in seconds.
+var SecondTops = []float64{1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 6 * 3600, 12 * 3600, 86400, 2 * 86400}
 
 // The size of a plot, and of the room around it for its labels, in SVG's units.
 const (
-	plotWidth, plotHeight         = 720, 150
-	leftRoom, topRoom, bottomRoom = 64, 12, 22
+	plotWidth, plotHeight         = 720, 190
+	leftRoom, topRoom, bottomRoom = 96, 18, 30
 )
 
 // SVG returns the plot. It needs the style of a Page, and no script.
@@ -28,7 +32,7 @@ func (p *Plot) SVG() template.HTML {
 	var out strings.Builder
 	label := template.HTMLEscapeString(p.label())
 	fmt.Fprintf(&out, `<svg class="plot" viewBox="0 0 %d %d" role="img" aria-label="%s"><title>%s</title>`, plotWidth, plotHeight, label, label)
-	top := ceiling(p.most())
+	top := p.top()
 	for _, share := range []float64{0, 0.5, 1} {
 		y := p.y(share*top, top)
 		fmt.Fprintf(&out, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text class="y" x="%d" y="%.1f">%s</text>`,
@@ -63,6 +67,17 @@ func (p *Plot) most() (most float64) {
 		}
 	}
 	return most
+}
+
+// top returns where the scale ends.
+func (p *Plot) top() float64 {
+	most := p.most()
+	for _, top := range p.Tops {
+		if most <= top {
+			return top
+		}
+	}
+	return ceiling(most)
 }
 
 // ceiling returns a round number that is not below v: 1, 2 or 5 times a power of ten.

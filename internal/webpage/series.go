@@ -38,11 +38,11 @@ func (s *Series) Add(at time.Time, v float64) {
 	})
 }
 
-// Ramp sets, for all intervals from one time to another, the time since zero at their end, or at the end
+// Ramp sets, for all intervals from one time to before another, the time since zero at their end, or at the end
 // of the ramp, in seconds, where that is more than the number that is there. So a Series keeps how old something
 // got, told only when it becomes new.
 func (s *Series) Ramp(zero, from, to time.Time) {
-	first, last := s.interval(from), s.interval(to)
+	first, last := s.interval(from), s.interval(to.Add(-1))
 	for i := max(first, last-int64(len(s.values))+1); i <= last; i++ {
 		end := s.begin(i + 1)
 		if end.After(to) {

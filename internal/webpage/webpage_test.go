@@ -38,7 +38,7 @@ func TestWords(t *testing.T) {
 		require.Equal(t, want, strings.ReplaceAll(Number(n), "\u202f", " "))
 	}
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 250 * time.Millisecond: "0.25s", 8 * time.Second: "8s", 9996 * time.Millisecond: "10s", 59600 * time.Millisecond: "1m",
+		-time.Second: "0s", 0: "0s", 250 * time.Millisecond: "250ms", time.Microsecond: "1ms", 2500 * time.Millisecond: "2.5s", 8 * time.Second: "8s", 9996 * time.Millisecond: "10s", 59600 * time.Millisecond: "1m",
 		310 * time.Second: "5m 10s", time.Hour: "1h", 65 * time.Minute: "1h 5m", 76 * time.Hour: "3d 4h",
 	} {
 		require.Equal(t, want, Span(d), d)
@@ -94,9 +94,14 @@ func TestSeriesRamps(t *testing.T) {
 	require.Equal(t, map[int]float64{1: 10, 2: 20, 3: 25, 4: 6}, known(s, at(1031)), "a clone is apart")
 	s.Ramp(at(1040), at(1031), at(1035))
 	require.Equal(t, 6.0, known(s, at(1031))[4], "ahead of the clock is no age")
+	s.Ramp(at(1000), at(1040), at(1040))
+	require.Equal(t, 6.0, known(s, at(1031))[4], "a ramp without a length")
+	edge := NewSeries(10*time.Second, 5)
+	edge.Ramp(at(1000), at(1000), at(1010))
+	require.Equal(t, map[int]float64{3: 10}, known(edge, at(1010)), "an interval that begins at its end is not in it")
 	long := NewSeries(time.Second, 10)
 	long.Ramp(at(0), at(0), at(1_000_000_000))
-	require.Len(t, known(long, at(1_000_000_000)), 10)
+	require.Len(t, known(long, at(999_999_999)), 10)
 }
 
 // A plot is well-formed, names what it shows, and has a gap where nothing is known.
@@ -121,6 +126,13 @@ func TestPlot(t *testing.T) {
 	none := Plot{Title: "lag", Values: []float64{nan}, Step: time.Second, Unit: p.Unit}
 	require.Contains(t, string(none.SVG()), "nothing is known yet")
 	require.NotContains(t, string((&Plot{Title: "none", Unit: p.Unit}).SVG()), "NaN")
+	p.Tops = []float64{2, 60}
+	require.Contains(t, string(p.SVG()), ">1m<")
+	p.Values = []float64{61}
+	require.Contains(t, string(p.SVG()), ">1m 40s<")
+	for v, want := range map[float64]string{0.254: "0.25", 3: "3", 99.5: "99.5", 1500.4: "1\u202f500"} {
+		require.Equal(t, want, Rounded(v))
+	}
 	for v, want := range map[float64]float64{0: 1, 0.3: 0.5, 1: 1, 1.1: 2, 4: 5, 7: 10, 45: 50, 500: 500, 501: 1000} {
 		require.InDelta(t, want, ceiling(v), 1e-9)
 	}

@@ -2,6 +2,7 @@ package webpage
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,14 @@ func Number(n int64) string {
 	return sign + out.String()
 }
 
+// Rounded returns a number with two digits after its point at most: "0.25", "3", "1 500".
+func Rounded(v float64) string {
+	if v >= 100 {
+		return Number(int64(math.Round(v)))
+	}
+	return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
+}
+
 // Noun returns a number with the noun that fits: "1 file", "2 files".
 func Noun(n int64, one, more string) string {
 	if n == 1 {
@@ -51,11 +60,13 @@ func Noun(n int64, one, more string) string {
 	return Number(n) + " " + more
 }
 
-// Span returns a time for people, with two units at most: "3d 4h", "1h 5m", "5m 10s", "8s", "0.25s".
+// Span returns a time for people, with two units at most: "3d 4h", "1h 5m", "5m 10s", "8s", "2.5s", "250ms".
 func Span(d time.Duration) string {
 	d = max(0, d)
 	s := int64(d.Round(time.Second) / time.Second)
 	switch {
+	case d > 0 && d < time.Second:
+		return fmt.Sprintf("%dms", max(1, d.Milliseconds()))
 	case d < 10*time.Second:
 		return strconv.FormatFloat(float64(d.Round(10*time.Millisecond))/float64(time.Second), 'f', -1, 64) + "s"
 	case s < 60:

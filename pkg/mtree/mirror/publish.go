@@ -29,9 +29,12 @@ func (m *mirror) count(r *pass.Result, err error) {
 	s.Failing.Store(r.Failed)
 	now, _ := m.config.Now().Unix()
 	s.LastPass.Store(now)
+	cause := ""
 	if err != nil {
 		s.Errors.Add(1)
+		cause = causeOf(err)
 	}
+	s.history.note(r, cause, m.config.Now().Time())
 	if r.Complete {
 		root, _ := r.Root.Unix()
 		s.RootStamp.Store(root)
@@ -81,6 +84,7 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 func (m *mirror) confirm(at mtree.Stamp) {
 	sec, _ := at.Unix()
 	m.config.Stats.Confirmed.Store(sec)
+	m.config.Stats.history.confirm(at.Time(), m.config.Now().Time())
 	m.replica.Confirm(at)
 }
 

@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"context"
+	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,7 +36,6 @@ func TestWhatMetricsSayAfterARestart(t *testing.T) {
 	s.remove("b")
 	require.Error(t, b.once())
 
-	b.server.Close()
 	b.config.Stats = &Stats{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -52,9 +53,22 @@ func TestWhatMetricsSayAfterARestart(t *testing.T) {
 func TestFailingGoes(t *testing.T) {
 	s, b := overHTTP(t, "a/f = 1")
 	b.equal(s)
-	b.config.Stats.Failing.Store(7)
+	var broken atomic.Bool
+	broken.Store(true)
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/a/g" || !broken.Load() {
+			return false
+		}
+		http.Error(w, "broken", http.StatusInternalServerError)
+		return true
+	})
 	s.change("a/g = 2")
-	b.equal(s)
+	require.Error(t, b.once())
 	by, _ := b.numbers()
+	require.EqualValues(t, 1, by["failing"])
+	broken.Store(false)
+	b.equal(s)
+	by, _ = b.numbers()
 	require.Zero(t, by["failing"])
+	require.EqualValues(t, 1, by["failed_total"])
 }

@@ -155,6 +155,7 @@ func TestUnreadIsNotPublished(t *testing.T) {
 	ways := []string{
 		"/a/closed/?txt", "/a/closed/", "/a/closed/f", "/a/closed/sub/g", "/a/closed/sub/?json", "/a/closed/?txt&since=0",
 		"/a/closed/?recent=3", "/a/closed/?sums", "/a/closed/?tar", "/a/closed/sub/?sums", "/a/closed/?txt&wait=1",
+		"/a/closed/?find=f", "/a/closed/?preview=1",
 	}
 	s.tell(nil, "a/closed")
 	s.await("/a/closed/?txt", 403)
@@ -170,7 +171,7 @@ func TestUnreadIsNotPublished(t *testing.T) {
 	require.Contains(t, s.get("/a/?txt").body, " closed/")
 	require.NotEqual(t, 200, s.get("/file").StatusCode)
 	require.NotContains(t, s.get("/dir/").body, "secret")
-	for _, target := range []string{"/?txt&since=0", "/?txt&recent=9"} {
+	for _, target := range []string{"/?txt&since=0", "/?txt&recent=9", "/?txt&find=*"} {
 		a := s.get(target)
 		require.Contains(t, a.body, "open/", target)
 		require.NotContains(t, a.body, "./a/closed/", target)

@@ -1,6 +1,11 @@
 package serve
 
-import "net/http"
+import (
+	"net/http"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/render"
+)
 
 // enter admits a request that makes work or takes memory without bound; leave must
 // follow. If there is no place for it, enter sends the answer and returns false.
@@ -35,4 +40,29 @@ func (h *Handler) bulkReply(q *dirRequest, kind string) *reply {
 	a := h.replyAbout(q)
 	a.kind, a.ranges, a.cache = kind, "none", "no-store"
 	return a
+}
+
+// sendFound sends what a search found: entries that are named by their paths. leave gives the place of the
+// search back.
+func (h *Handler) sendFound(w http.ResponseWriter, q *dirRequest, entries []mtree.Entry, leave func()) {
+	q.noStore, q.search = true, true
+	body := h.render(q, &mtree.Listing{Stamp: q.self.MTime, Entries: entries})
+	if q.linkErr != nil {
+		h.fail(w, q.base(), q.linkErr)
+		return
+	}
+	if q.coding == render.Gzip {
+		body = render.Compress(body)
+	}
+	give, err := h.keep(w, body)
+	defer give()
+	leave() // the client may take long to read the answer
+	if err != nil {
+		h.fail(w, q.base(), err)
+		return
+	}
+	extend(w)
+	a := h.listingReply(q)
+	a.more = q.more
+	h.send(w, a.withBody(body))
 }

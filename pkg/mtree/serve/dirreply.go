@@ -41,15 +41,21 @@ func mismatched(r *http.Request) bool {
 // form returns the form of a listing in the format that q asks for.
 func (h *Handler) form(q *dirRequest, l *mtree.Listing) render.Form {
 	q.linkErr = nil
-	o := render.Options{Path: q.path, Search: q.search, Follow: func(link mtree.Entry) (mtree.Entry, []byte) {
+	o := render.Options{Path: q.path, Search: q.search, Find: q.find, More: q.more, Follow: func(link mtree.Entry) (mtree.Entry, []byte) {
 		shown, href, err := h.tree.ShowLink(q.path, link)
 		if err != nil {
 			q.linkErr = err
 		}
 		return shown, href
 	}}
-	if q.format == render.HTML && !q.search && q.stamped(l) && !l.Hot {
-		o.Tag = q.stampTag(l.Stamp, false)
+	if q.format.IsPage() {
+		o.Tar, o.Newest, o.Readme, o.Text = h.cfg.Tar, q.snap.State.Prunes(), q.readme.name, q.readme.text
+		if !q.search {
+			directoriesFirst(l.Entries)
+		}
+		if !q.search && q.stamped(l) && !l.Hot {
+			o.Tag = q.stampTag(l.Stamp, false)
+		}
 	}
 	return render.New(q.format, l, o)
 }
@@ -63,10 +69,50 @@ func (h *Handler) render(q *dirRequest, l *mtree.Listing) []byte {
 
 // policy returns the Content-Security-Policy of a listing.
 func (h *Handler) policy(f render.Format) string {
-	if f == render.HTML {
+	switch f {
+	case render.HTML:
 		return h.pagePolicy
+	case render.Preview:
+		return h.previewPolicy
 	}
 	return render.NoScripts
+}
+
+// directoriesFirst puts the directories before everything else, as people expect it; each kind keeps its order.
+func directoriesFirst(entries []mtree.Entry) {
+	dirs := 0
+	for i := range entries {
+		if entries[i].Kind == mtree.Dir {
+			dirs++
+		}
+	}
+	// The kind of which there are fewer is put aside, so that a large directory takes little memory more.
+	aside := make([]mtree.Entry, 0, min(dirs, len(entries)-dirs))
+	if dirs <= len(entries)/2 {
+		to := len(entries) - 1
+		for i := len(entries) - 1; i >= 0; i-- {
+			if entries[i].Kind == mtree.Dir {
+				aside = append(aside, entries[i])
+				continue
+			}
+			entries[to] = entries[i]
+			to--
+		}
+		for i := range aside {
+			entries[to-i] = aside[i]
+		}
+		return
+	}
+	to := 0
+	for i := range entries {
+		if entries[i].Kind != mtree.Dir {
+			aside = append(aside, entries[i])
+			continue
+		}
+		entries[to] = entries[i]
+		to++
+	}
+	copy(entries[to:], aside)
 }
 
 // lastModified returns the Last-Modified of a directory.

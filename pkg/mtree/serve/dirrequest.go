@@ -18,7 +18,8 @@ type dirRequest struct {
 	*target
 	format   render.Format
 	coding   render.Coding
-	explicit bool // the query names the format
+	explicit bool   // the query names the format
+	page     string // what tells pages of this serve from others
 
 	snap *published.Snapshot
 	now  mtree.Stamp
@@ -28,10 +29,13 @@ type dirRequest struct {
 	close   bool        // the connection ends after the answer
 	retry   string      // Retry-After of the answer, in seconds; "": not said
 	noStore bool        // the answer holds for this request only
-	search  bool        // the entries are files found below, named by their paths
+	search  bool        // the entries were found below, and are named by their paths
+	find    string      // what was looked for by name; "": nothing was
+	more    bool        // of a search: a bound ended it
 	seen    string      // tag of the listing that was read while waiting, if no stamp proves it
 	place   *place      // in bulkLimit
 	kept    *pages.Page // a listing that was read for this answer; nil: none
+	readme  readme      // of the directory, for its page
 	linkErr error       // a symlink of the listing could not be followed, and what is there is not known
 
 	room *pages.Holder // for the answer that this request made, perhaps for others, too; nil: none
@@ -46,7 +50,7 @@ func (q *dirRequest) giveRoom() {
 }
 
 func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {
-	q := &dirRequest{target: t, snap: h.tree.Now(), now: h.now(), coding: negotiate.Coding(r)}
+	q := &dirRequest{target: t, snap: h.tree.Now(), now: h.now(), coding: negotiate.Coding(r), page: h.pageVersion}
 	q.format, q.explicit = negotiate.Format(r, t.query)
 	return q
 }
@@ -66,7 +70,17 @@ func (q *dirRequest) time() pages.Time {
 
 // stampTag returns the tag of the listing with this stamp.
 func (q *dirRequest) stampTag(stamp mtree.Stamp, hot bool) string {
-	return wire.ListingTag{Validator: stamp.String(), Format: string(q.format), Fingerprint: q.snap.Fingerprint, Hot: hot}.String()
+	return q.listingTag(stamp.String(), hot)
+}
+
+// listingTag returns the tag of the listing with this validator. What pages show besides the listing is part
+// of their fingerprint: a browser must not take the page of another version, or of other options, for this one.
+func (q *dirRequest) listingTag(validator string, hot bool) string {
+	t := wire.ListingTag{Validator: validator, Format: string(q.format), Fingerprint: q.snap.Fingerprint, Hot: hot}
+	if q.format.IsPage() {
+		t.Format, t.Fingerprint = string(render.HTML), wire.Fingerprint([]byte(q.snap.Fingerprint+" "+q.page+string(q.format)))
+	}
+	return t.String()
 }
 
 // byStamp reports whether it is known, before the directory is read, that its stamp

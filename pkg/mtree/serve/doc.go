@@ -36,16 +36,20 @@
 //	post.go                           receiving lists of paths
 //	blocks.go, blockcache.go          the sums of the blocks of files
 //	tar.go, subtree.go, sums.go       streams of files and of sums
-//	recent.go, status.go              ?recent and ?status
+//	recent.go, find.go                ?recent and ?find
+//	status.go, statuspage.go          ?status, and as a page
+//	metrics.go                        what --metrics says of the tree
 //	file.go, transfer.go              files and their ranges
 //	redirect.go                       to where a path leads
 //	await.go                          holding a request until there is news
-//	bulk.go, page.go                  what several endpoints do
+//	bulk.go, page.go, readme.go       what several endpoints do; the README on a page
 //	dirreply.go                       what all answers about a directory have
 //	read.go, dirrequest.go            reading a directory; one directory as it is asked for
 //	sink.go, failure.go               sending streams, and errors
 //	reply.go                          an answer, and writing it
+//	browser.go                        refusals as pages
 //	handler.go                        the Handler
+//	changerate.go                     changes a minute, for ?status
 //	limiter.go, deadline.go           how many requests of a kind, and how long each
 //	target.go, version.go, auth.go    what a URL names; which version of a file; tokens
 //	config.go, stats.go               options and counters

@@ -86,5 +86,5 @@ func leaveBody(w http.ResponseWriter, r *http.Request) *reply {
 // unauthorized turns a into the answer to a request without a token, and returns it.
 func (a *reply) unauthorized() *reply {
 	a.challenge = true
-	return a.refused(http.StatusUnauthorized, "a token is needed")
+	return a.refused(http.StatusUnauthorized, "a token is needed: Authorization: Bearer TOKEN, or the token as the password of Basic (curl -u :TOKEN; tidemark-mirror --token-file FILE)")
 }

@@ -141,7 +141,7 @@ func pick(row map[string]any, keys ...string) map[string]any {
 }
 
 // HTML: one row and one href an entry on one line of at most 1000 bytes, hrefs
-// relative and escaped, exact bytes, seconds in UTC, ../ first, nothing that
+// relative and escaped, exact bytes, seconds in UTC, ../ first and then directories, nothing that
 // wget would follow besides.
 func TestHTML(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{
@@ -158,10 +158,10 @@ func TestHTML(t *testing.T) {
 	require.Equal(t, `<tr class="up"><td class="n"><a href="../">../</a></td><td class="m"></td><td class="s">-</td></tr>`, rows[0])
 	require.Len(t, rows, 7)
 	want := []string{
-		`<tr><td class="n"><a href="a%20b%3Bc%3Ad%3Fe%23f%25g%26h~%27%22%3C">a b;c:d?e#f%g&amp;h~&#39;&#34;&lt;</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">12345</td></tr>`,
-		`<tr><td class="n"><a href="rtl%E2%80%AEgpj.exe">rtl` + "\uFFFD" + `gpj.exe</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">0</td></tr>`,
-		`<tr class="d"><td class="n"><a href="sub/">sub</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">-</td></tr>`,
-		`<tr><td class="n"><a href="~x">~x</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">0</td></tr>`,
+		`<tr class="d"><td class="n"><a href="sub/">sub</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">-</td><td class="t">-</td></tr>`,
+		`<tr><td class="n"><a href="a%20b%3Bc%3Ad%3Fe%23f%25g%26h~%27%22%3C">a b;c:d?e#f%g&amp;h~&#39;&#34;&lt;</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">12345</td><td class="t">12.1 KiB</td></tr>`,
+		`<tr><td class="n"><a href="rtl%E2%80%AEgpj.exe">rtl` + "\uFFFD" + `gpj.exe</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">0</td><td class="t">0 bytes</td></tr>`,
+		`<tr><td class="n"><a href="~x">~x</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">0</td><td class="t">0 bytes</td></tr>`,
 	}
 	require.Equal(t, want, rows[1:5])
 	for _, row := range rows {
@@ -175,6 +175,7 @@ func TestHTML(t *testing.T) {
 	}
 	require.Contains(t, page, "curl -s URL?txt")
 	require.Contains(t, page, "wget -m")
+	require.Contains(t, page, "tidemark-mirror URL COPY")
 	require.NotContains(t, s.get("/?html").body, `href="../"`, "nothing is above the root")
 }
 
@@ -185,7 +186,7 @@ func TestHTMLPolicy(t *testing.T) {
 		a := s.get(target)
 		require.Equal(t, 1, strings.Count(a.body, "<script>"), target)
 		policy := a.Header.Get("Content-Security-Policy")
-		require.Contains(t, policy, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		require.Contains(t, policy, "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		require.Regexp(t, `style-src 'sha256-[A-Za-z0-9+/]{43}='; script-src 'sha256-[A-Za-z0-9+/]{43}='`, policy)
 		require.NotContains(t, policy, "unsafe")
 	}

@@ -22,12 +22,17 @@ import (
 
 // Handler publishes one tree. It may be used by many goroutines at once.
 type Handler struct {
-	cfg        Config
-	tree       *published.Tree
-	guard      *guard
-	routes     http.Handler
-	pagePolicy string    // Content-Security-Policy of the HTML page
-	made       time.Time // when it was made
+	cfg    Config
+	tree   *published.Tree
+	guard  *guard
+	routes http.Handler
+
+	made          time.Time // when it was made
+	pagePolicy    string    // Content-Security-Policy of the HTML page
+	previewPolicy string    // the same with pictures
+	pageVersion   string    // tells pages of other versions and options apart
+
+	rate *changeRate
 
 	hub      *longpoll.Hub
 	cache    *pages.Cache
@@ -39,7 +44,8 @@ type Handler struct {
 
 	bulkLimit  *limiter
 	largeLimit *limiter
-	pollLimit  *limiter      // waiting requests for which each look reads the directory
+	pollLimit  *limiter // waiting requests for which each look reads the directory
+	findMost   findBounds
 	largeSize  int64         // bytes; a larger directory is read with a place in largeLimit
 	hashing    chan struct{} // a slot for each file that may be hashed at once
 	blocks     blockCache
@@ -64,11 +70,12 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(), made: time.Now().UTC().Truncate(time.Second),
-		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
-		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
+		cfg: c, tree: t, guard: newGuard(&c), made: time.Now().UTC().Truncate(time.Second), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
+		pageVersion: fmt.Sprintf("%s %t", render.PageVersion(), c.Tar),
+		cache:       pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
+		rate: newChangeRate(), flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
 		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
-		largeSize: largeSize, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,
+		largeSize: largeSize, findMost: findBounds{maxFound, maxFindRead, maxPending, maxFindTime}, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,
 	}
 	h.largeLimit.patience, h.bulkLimit.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {
@@ -78,6 +85,7 @@ func New(c Config) (*Handler, error) {
 	h.stop, h.cancel = context.WithCancel(context.Background())
 	h.hub = h.newHub()
 	h.routes = h.route()
+	go h.sample()
 	return h, nil
 }
 

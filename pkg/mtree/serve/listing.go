@@ -53,6 +53,8 @@ func (h *Handler) special(q *dirRequest) func(http.ResponseWriter, *http.Request
 		return h.dirSums
 	case q.has("recent"):
 		return h.recent
+	case q.has("find"):
+		return h.find
 	case wait:
 		return h.listingWhenNew
 	}

@@ -54,6 +54,9 @@ func (h *Handler) makePage(r *http.Request, q *dirRequest, dir *disk.Dir) (*page
 	if err != nil {
 		return nil, err
 	}
+	if q.format.IsPage() {
+		q.readme = h.readReadme(q, l)
+	}
 	p := h.pageOf(q, l)
 	if q.linkErr != nil { // guard: TestFound
 		return nil, q.linkErr // a listing is whole, or none
@@ -79,7 +82,7 @@ func (h *Handler) pageOf(q *dirRequest, l *mtree.Listing) *pages.Page {
 	case stamped:
 		p.Tag = q.stampTag(l.Stamp, l.Hot)
 	case p.Whole:
-		p.Tag = wire.ListingTag{Validator: p.Sum, Format: string(q.format), Fingerprint: q.snap.Fingerprint}.String()
+		p.Tag = q.listingTag(p.Sum, false)
 	}
 	return p
 }

@@ -59,6 +59,22 @@ func browse(t *testing.T, url string, width, height int) *browser {
 	return b
 }
 
+// hover puts the pointer on an element.
+func (b *browser) hover(element string) {
+	b.Helper()
+	at := b.eval(`(() => { const r = ` + element + `.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`).([]any)
+	b.call("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": at[0], "y": at[1]})
+}
+
+// enter types a text where the focus is, and Enter.
+func (b *browser) enter(text string) {
+	b.Helper()
+	b.call("Input.insertText", map[string]any{"text": text})
+	for _, kind := range []string{"keyDown", "keyUp"} {
+		b.call("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"})
+	}
+}
+
 // call sends one command and returns its result.
 func (b *browser) call(method string, params map[string]any) map[string]any {
 	b.Helper()
@@ -120,6 +136,8 @@ func (b *browser) evalNow(expression string) (value, failure any) {
 func (b *browser) until(condition string) {
 	b.Helper()
 	end := time.Now().Add(30 * time.Second)
+	again := time.NewTicker(20 * time.Millisecond) // the page has no timers where scripts are off
+	defer again.Stop()
 	for {
 		if value, _ := b.evalNow(condition); value == true {
 			return
@@ -127,7 +145,7 @@ func (b *browser) until(condition string) {
 		if time.Now().After(end) {
 			require.Fail(b, condition, "%v", b.eval("document.body?.outerHTML.slice(0, 3000)"))
 		}
-		_, _ = b.evalNow("new Promise((go) => setTimeout(go, 20))")
+		<-again.C
 	}
 }
 
@@ -164,7 +182,22 @@ func TestPageInBrowser(t *testing.T) {
 	require.Nil(t, b.eval(row("ten10")+".dataset.age"), "a date to come tells nothing of when it changed")
 	require.Equal(t, "curl -s '"+url+"?txt'", b.eval(`document.querySelectorAll("pre")[0].textContent`))
 	require.Equal(t, "wget -m -np -nH '"+url+"'", b.eval(`document.querySelectorAll("pre")[1].textContent`))
+	require.Equal(t, "tidemark-mirror '"+url+"' COPY", b.eval(`document.querySelectorAll("pre")[2].textContent`))
 	require.Equal(t, s.url+"/", b.eval(`document.querySelector("h1 a").href`))
+
+	// Sizes and ages for people, the exact ones where the pointer or the focus is.
+	shown := func(name, cell string) any {
+		return b.eval("getComputedStyle(" + row(name) + ".querySelector('" + cell + "')).opacity")
+	}
+	require.Equal(t, []any{"0", "1"}, []any{shown("old.txt", "td.s"), shown("old.txt", "td.t")})
+	require.Regexp(t, `^\d\d s ago$`, b.eval(row("ten9")+`.querySelector("td.m").dataset.ago`))
+	require.Nil(t, b.eval(row("ten10")+`.querySelector("td.m").dataset.ago`), "dated ahead")
+	require.Equal(t, "0px", b.eval(`getComputedStyle(`+row("ten9")+`.querySelector("td.m")).fontSize`))
+	b.hover(row("ten9") + `.querySelector("td.m")`)
+	require.Equal(t, []any{"1", "0"}, []any{shown("ten9", "td.s"), shown("ten9", "td.t")})
+	require.NotEqual(t, "0px", b.eval(`getComputedStyle(`+row("ten9")+`.querySelector("td.m")).fontSize`))
+	b.eval(row("old.txt") + `.querySelector("a").focus()`)
+	require.Equal(t, []any{"1", "0"}, []any{shown("old.txt", "td.s"), shown("old.txt", "td.t")})
 
 	order := `[...document.querySelectorAll("tbody tr:not(.up) td.n")].map((c) => c.textContent).filter((n) => /^(ten|old|sub)/.test(n)).join(" ")`
 	for _, step := range [][2]string{{"0", "sub/ old.txt ten9 ten10"}, {"0", "ten10 ten9 old.txt sub/"}, {"2", "ten10 old.txt ten9 sub/"}, {"1", "ten10 ten9 "}} {
@@ -195,7 +228,49 @@ func TestPageInBrowser(t *testing.T) {
 	press("Enter")
 	b.until(`location.pathname.endsWith("/sub/") && !!document.querySelector("#state")`)
 	press("u")
-	b.until(`!location.pathname.endsWith("/sub/")`)
+	b.until(`!location.pathname.endsWith("/sub/") && !!document.querySelector("#state")`)
+
+	// A search below, by keys, and back.
+	b.eval(`document.querySelector("input[name=find]").focus()`)
+	b.enter("/**/*")
+	b.until(`location.search.startsWith("?find=") && !!document.querySelector("#state")`)
+	require.Equal(t, "/**/*", b.eval(`document.querySelector("input[name=find]").value`))
+	require.Contains(t, b.eval(`document.querySelector("tbody").textContent`), "sub/x")
+	require.Equal(t, 0.0, b.eval(`document.querySelectorAll("img,svg,[onmouseover],[onerror],[onload]").length`))
+	require.Contains(t, b.eval("document.title"), `/**/* in /d'"<x>`)
+	press("u")
+	b.until(`location.search === "" && location.pathname.endsWith("/d%27%22%3Cx%3E/") && !!document.querySelector("#state")`)
+}
+
+// Without scripts everything can be read, found and followed: the script adds comfort only.
+func TestPageWithoutScripts(t *testing.T) {
+	s := publishWatched(t, serve.Config{Tar: true, Stats: &serve.Stats{}}, map[string]string{
+		"d/f.png": "x", "d/big": strings.Repeat("x", 3000), "d/sub/deep.txt": "1", "d/README": "read me",
+	})
+	b := browse(t, s.url+"/d/", 1280, 800)
+	b.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true})
+	load := func(target, ready string) {
+		b.call("Page.navigate", map[string]any{"url": s.url + target})
+		b.until(`document.readyState === "complete" && ` + ready)
+	}
+	load("/d/?html", `!document.querySelector("#state")`)
+	text := b.eval("document.body.textContent").(string)
+	for _, want := range []string{"sub/", "f.png", "2.9 KiB", "2024-Feb-03 04:05:06", "read me", "tidemark-mirror URL COPY", "Newest changes", "Show pictures", "All as tar", "Find below"} {
+		require.Contains(t, text, want)
+	}
+	require.Equal(t, "1", b.eval(`getComputedStyle(document.querySelector("tbody tr:last-child td.t")).opacity`))
+	b.eval(`document.querySelector("input[name=find]").focus()`)
+	b.enter("deep")
+	b.until(`location.search.startsWith("?find=deep")`)
+	b.until(`document.body.textContent.includes("sub/deep.txt")`)
+	load("/d/?html", `!!document.querySelector("button[name=preview]")`)
+	b.eval(`document.querySelector("button[name=preview]").click()`)
+	b.until(`location.search === "?preview=1" && document.images.length === 1`)
+	load("/d/nothing", `document.body.innerText.includes("404")`)
+	b.eval(`[...document.querySelectorAll("nav a")].at(-1).click()`)
+	b.until(`location.pathname === "/d/"`)
+	load("/?status", `document.body.innerText.includes("watched")`)
+	require.LessOrEqual(t, b.eval("document.documentElement.scrollWidth"), 1280.0)
 }
 
 // Ten thousand rows, a narrow screen, dark: it draws, and nothing is wider than
@@ -205,10 +280,11 @@ func TestPageIsDrawn(t *testing.T) {
 	for i := range 10_000 {
 		require.NoError(t, os.WriteFile(s.path(fmt.Sprintf("file-%05d-%s.dat", i, strings.Repeat("x", i%140))), nil, 0o644))
 	}
-	for name, width := range map[string]int{"light": 1000, "dark": 1000, "narrow": 390} {
-		b := browse(t, s.url+"/", width, 700)
-		if name == "dark" {
+	for name, width := range map[string]int{"light": 1280, "dark": 1280, "light-narrow": 390, "dark-narrow": 390} {
+		b := browse(t, s.url+"/", width, 844)
+		if strings.HasPrefix(name, "dark") {
 			b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}})
+			require.Equal(t, "rgb(20, 23, 27)", b.eval("getComputedStyle(document.body).backgroundColor"))
 		}
 		require.Equal(t, 10_000.0, b.eval(`document.querySelectorAll("tbody tr").length`))
 		require.LessOrEqual(t, b.eval("document.documentElement.scrollWidth"), float64(width), name)

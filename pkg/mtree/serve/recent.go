@@ -10,7 +10,6 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
-	"tidemark/pkg/mtree/serve/internal/render"
 )
 
 // Bounds of one search.
@@ -46,20 +45,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, q *dirRequest) 
 		h.fail(w, q.base(), err)
 		return
 	}
-	q.noStore, q.search = true, true
-	body := h.render(q, &mtree.Listing{Stamp: q.self.MTime, Entries: s.files()})
-	if q.coding == render.Gzip {
-		body = render.Compress(body)
-	}
-	give, err := h.keep(w, body)
-	defer give()
-	leave() // the client may take long to read the answer
-	if err != nil {
-		h.fail(w, q.base(), err)
-		return
-	}
-	extend(w)
-	h.send(w, h.listingReply(q).withBody(body))
+	h.sendFound(w, q, s.files(), leave)
 }
 
 // search is a best-first search for the newest files.

@@ -16,8 +16,9 @@ import (
 // answer, in place. It is passed by its address: by value it would grow the stack of each
 // connection.
 type reply struct {
-	status int   // 0: 200
-	about  about // the directory that it is about
+	status int    // 0: 200
+	why    string // of a refusal: its text; "": it is none
+	about  about  // the directory that it is about
 
 	tag    string        // ETag, in quotes; "": none
 	date   string        // Last-Modified; "": none
@@ -35,6 +36,8 @@ type reply struct {
 	options   string // Tidemark-Options; "": not said
 	allow     string // Allow
 	retry     string // Retry-After, in seconds; "": not said
+	more      bool   // Tidemark-More is sent: a bound ended the search
+	file      string // Content-Disposition names this file; "": it is not sent
 	challenge bool   // WWW-Authenticate is sent: it names the ways to send a token
 	close     bool   // the connection ends with this answer
 
@@ -77,7 +80,7 @@ func (a *reply) withLength(length int64) *reply {
 // refused turns a into the answer to a failed request, and returns it. The text is short
 // and names no path of this host.
 func (a *reply) refused(status int, text string) *reply {
-	a.status = status
+	a.status, a.why = status, text
 	a.tag, a.date, a.ranges, a.from, a.coding = "", "", "", "", render.Identity
 	a.kind, a.cache = "text/plain; charset=utf-8", "no-cache"
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
@@ -96,6 +99,9 @@ func (a *reply) notModified() *reply {
 
 // send writes an answer with its body, if it has one.
 func (h *Handler) send(w http.ResponseWriter, a *reply) {
+	if b, is := w.(*browser); is && a.why != "" {
+		b.asPage(a)
+	}
 	h.start(w, a)
 	writeAll(w, a.body)
 }
@@ -103,7 +109,7 @@ func (h *Handler) send(w http.ResponseWriter, a *reply) {
 // start writes the status and the header of an answer, and counts it. Its body, if it has
 // one, is to be written next. Nothing else touches the header of a ResponseWriter.
 func (h *Handler) start(w http.ResponseWriter, a *reply) {
-	f := fields{w.Header(), make([]string, 0, 15)}
+	f := fields{w.Header(), make([]string, 0, 17)}
 	f.share(wire.HeaderVersion, versionOne)
 	f.share("X-Content-Type-Options", noSniff)
 	f.share("Referrer-Policy", noReferrer)
@@ -126,6 +132,10 @@ func (h *Handler) start(w http.ResponseWriter, a *reply) {
 	f.set(wire.HeaderOptions, a.options)
 	f.set("Allow", a.allow)
 	f.set("Retry-After", a.retry)
+	if a.more {
+		f.set(wire.HeaderMore, "1")
+	}
+	f.set("Content-Disposition", a.file)
 	if a.challenge {
 		f.share("Www-Authenticate", challenges)
 	}

@@ -11,6 +11,9 @@ import (
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
+	if isBrowser(r) {
+		w = &browser{w, r}
+	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case !h.guard.allows(r):
@@ -62,7 +65,7 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 // getStatus answers GET and HEAD of /?status, and of targets that only look like it.
 func (h *Handler) getStatus(w http.ResponseWriter, r *http.Request) {
 	if t, err := parseTarget(r); err == nil && t.path == "" && t.has("status") {
-		h.status(w)
+		h.status(w, r, &t)
 		return
 	}
 	h.get(w, r)

@@ -49,20 +49,26 @@ func lagOf(checkpoint *mtree.Stamp, now mtree.Stamp) *float64 {
 }
 
 // status answers GET and HEAD of /?status from what is on disk at this moment, even if
-// the root was replaced.
-func (h *Handler) status(w http.ResponseWriter) {
+// the root was replaced: as JSON, and for browsers as a page.
+func (h *Handler) status(w http.ResponseWriter, r *http.Request, t *target) {
 	s, now := h.tree.Reread(), h.now()
 	self, err := h.tree.Lister(s).Self(h.tree.Root(), "")
 	if err != nil {
 		h.fail(w, &reply{}, err)
 		return
 	}
-	body, err := json.MarshalIndent(h.statusOf(s, self, now), "", "  ")
-	if err != nil {
-		h.fail(w, &reply{}, err)
+	report := h.statusOf(s, self, now)
+	a := &reply{about: h.about(s, "", self.MTime, now), cache: "no-store", vary: "Accept"}
+	if t.has(string(render.HTML)) || isBrowser(r) && !t.has(string(render.JSON)) {
+		h.statusPage(w, a, s, &report)
 		return
 	}
-	a := &reply{about: h.about(s, "", self.MTime, now), kind: "application/json", policy: render.NoScripts, cache: "no-store"}
+	body, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		h.fail(w, a, err)
+		return
+	}
+	a.kind, a.policy = "application/json", render.NoScripts
 	h.send(w, a.withBody(append(body, '\n')))
 }
 

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"os"
@@ -29,6 +30,7 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	}
 	defer leave()
 	a := h.bulkReply(q, wire.TarType)
+	a.file = "attachment; filename*=UTF-8''" + string(wire.AppendURLPath(nil, cmp.Or(mtree.BaseName(q.path), "tree"))) + ".tar"
 	if r.Method == http.MethodHead {
 		h.send(w, a) // no file is packed for a HEAD
 		return

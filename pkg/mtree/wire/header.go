@@ -16,6 +16,7 @@ const (
 	HeaderNow      = "Tidemark-Now"      // the server's clock, a stamp
 	HeaderUpstream = "Tidemark-Upstream" // FormatUpstreams
 	HeaderVersion  = "Tidemark-Version"  // Version; on every answer of serve
+	HeaderMore     = "Tidemark-More"     // "1" on an answer to find that is not all that there is
 	HeaderOptions  = "Tidemark-Options"  // ListingTag.Fingerprint; of a 403 and of an answer to since, which have no ETag
 )
 

@@ -12,7 +12,7 @@ import (
 // Format returns the format of a listing that a request asks for, and whether its query
 // names it: such an answer has a URL of its own, and any cache may keep it.
 func Format(r *http.Request, query wire.Query) (f render.Format, explicit bool) {
-	for _, f := range []render.Format{render.Text, render.JSON, render.HTML} {
+	for _, f := range []render.Format{render.Text, render.JSON, render.HTML, render.Preview} {
 		if query.Has(string(f)) {
 			return f, true
 		}

@@ -15,8 +15,9 @@
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	form.go            Format, Form and Options; New; the text form
+//	form.go            Form; New; the text form
 //	html.go, json.go   the other forms
+//	format.go          Format and Options
 //	link.go            what an entry is shown as, and its href
 //	date.go            dates without package time, which takes ten times as long
 //	gzip.go            compression

@@ -6,26 +6,6 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Format is one of the forms a listing comes in; its value stands in ETags.
-type Format string
-
-const (
-	Text Format = "txt"
-	JSON Format = "json"
-	HTML Format = "html"
-)
-
-// ContentType returns the media type of the format.
-func (f Format) ContentType() string {
-	switch f {
-	case JSON:
-		return "application/json"
-	case HTML:
-		return "text/html; charset=utf-8"
-	}
-	return mtree.ListingType
-}
-
 // Form renders one listing in one format, piece by piece, so that a listing of any length
 // can be sent with little memory. Each method appends to dst.
 type Form interface {
@@ -34,32 +14,16 @@ type Form interface {
 	Tail(dst []byte) []byte
 }
 
-// Options say how a listing is rendered.
-type Options struct {
-	Path string // of the directory, below the root
-	Tag  string // HTML: the listing's ETag without coding and quotes, by which the page asks for news; "": it does not ask
-
-	// Search: the entries are files found below the directory, named by their paths. There
-	// is no line for the directory itself, and the page does not refresh itself.
-	Search bool
-
-	// Follow returns what stands for a symlink in the formats that follow them: the file or
-	// directory it leads to, under the symlink's name and of kind Other if nothing
-	// published is there; and the href by which to ask for it, nil in that case. If Follow
-	// is nil, no symlink leads anywhere.
-	Follow func(link mtree.Entry) (shown mtree.Entry, href []byte)
-}
-
 // New returns the form of a listing in a format.
 func New(f Format, l *mtree.Listing, o Options) Form {
 	links := links{follow: o.Follow}
 	switch f {
 	case JSON:
 		return &jsonForm{Listing: l, links: links}
-	case HTML:
-		return &htmlForm{Listing: l, links: links, path: o.Path, tag: o.Tag, still: o.Search}
+	case HTML, Preview:
+		return &htmlForm{Listing: l, links: links, o: &o, pictures: f == Preview}
 	}
-	return textForm{l, o.Search}
+	return textForm{l, o.Search, o.More}
 }
 
 // UpTo appends the beginning of a body, most bytes or a little more, to dst, and returns
@@ -79,6 +43,7 @@ func UpTo(dst []byte, most int, form Form, entries []mtree.Entry) (body []byte, 
 type textForm struct {
 	*mtree.Listing
 	noSelf bool // there is no line for the directory itself
+	more   bool // it is not all
 }
 
 func (f textForm) Head(dst []byte) []byte {
@@ -89,4 +54,10 @@ func (f textForm) Head(dst []byte) []byte {
 }
 
 func (f textForm) Row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEntry(dst, e) }
-func (f textForm) Tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }
+
+func (f textForm) Tail(dst []byte) []byte {
+	if f.more {
+		dst = append(dst, "#more\n"...)
+	}
+	return mtree.AppendEnd(dst, len(f.Entries))
+}

@@ -1,13 +1,15 @@
 package render
 
 import (
-	"crypto/sha256"
+	"cmp"
 	_ "embed" // the page's style and script
-	"encoding/base64"
+	"math"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"tidemark/internal/webpage"
 	"tidemark/pkg/mtree"
 )
 
@@ -18,20 +20,27 @@ var pageStyle string
 var pageScript string
 
 // NoScripts is a Content-Security-Policy by which a body runs nothing and loads nothing.
-const NoScripts = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const NoScripts = webpage.NoScripts
 
 // PagePolicy returns the Content-Security-Policy of the page: it may use its own style
-// and script, known by their hashes, and ask its own server for news. Nothing that a file
-// name could smuggle in may run.
-func PagePolicy() string {
-	return NoScripts + "; style-src '" + hashSource(pageStyle) + "'; script-src '" + hashSource(pageScript) + "'; connect-src 'self'"
+// and script, known by their hashes, ask its own server for news, and send its own forms to it. Nothing that
+// a file name could smuggle in may run. Pictures come from its own server, where they are shown.
+func PagePolicy(f Format) string {
+	policy := strings.Replace(NoScripts, "form-action 'none'", "form-action 'self'", 1) +
+		"; style-src '" + webpage.HashSource(webpage.Style+pageStyle) + "'; script-src '" + webpage.HashSource(pageScript) + "'; connect-src 'self'"
+	if f == Preview {
+		policy += "; img-src 'self'"
+	}
+	return policy
 }
 
-// hashSource returns the expression that allows this text in a Content-Security-Policy.
-func hashSource(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}
+// pageForm is raised when the page says the same of a directory in another way, and neither its style nor
+// its script shows that.
+const pageForm = "2"
+
+// PageVersion tells versions of the page apart: a browser has to take the page of a new version for another one,
+// though the directory has the same stamp.
+func PageVersion() string { return pageForm + webpage.HashSource(webpage.Style+pageStyle+pageScript) }
 
 // maxRow is the longest row of the page, in bytes: lftp reads pages in pieces of 1000 and
 // loses date and size of a longer row.
@@ -43,37 +52,103 @@ const wholePath = 32 << 10
 // htmlForm is a page for people, and for rclone, lftp and wget, which mirror from it
 // without a HEAD for each file: one row and one href an entry, exact sizes, times in UTC
 // to the second, in lighttpd's form. Nothing in it depends on the reader, the place or
-// the time: the script adds that.
+// the time: the script adds that. What leads to a query is a form: programs that mirror follow links only.
 type htmlForm struct {
 	*mtree.Listing
 	links
-	path  string
-	tag   string // of this listing; "": the page does not ask for news
-	still bool   // a search: the script must not replace it with the directory's listing
+	o        *Options
+	pictures bool // they are shown
 }
 
 func (f *htmlForm) Head(dst []byte) []byte {
+	path := f.o.Path
 	dst = append(dst, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"...)
-	dst = append(dst, "<meta name=\"viewport\" content=\"width=device-width\"><title>/"...)
-	dst = appendText(dst, f.path, wholePath)
-	dst = append(append(append(dst, "</title><style>"...), pageStyle...), "</style></head>\n<body data-path=\""...)
-	dst = appendText(dst, f.path, wholePath)
-	if f.tag != "" {
-		dst = append(append(dst, "\" data-tag=\""...), f.tag...)
+	dst = append(dst, "<meta name=\"viewport\" content=\"width=device-width\"><title>"...)
+	if f.o.Search {
+		dst = append(appendText(dst, cmp.Or(f.o.Find, "newest changes"), wholePath), " in "...)
 	}
-	if f.still {
+	dst = appendText(append(dst, '/'), path, wholePath)
+	dst = append(append(append(append(dst, "</title><style>"...), webpage.Style...), pageStyle...), "</style></head>\n<body data-path=\""...)
+	dst = appendText(dst, path, wholePath)
+	if f.o.Tag != "" {
+		dst = append(append(dst, "\" data-tag=\""...), f.o.Tag...)
+	}
+	if f.o.Search {
 		dst = append(dst, "\" data-still=\"1"...)
 	}
+	if f.pictures {
+		dst = append(dst, "\" data-format=\"preview"...)
+	}
 	dst = append(dst, "\">\n<header><h1>/"...)
-	dst = appendText(dst, f.path, wholePath)
+	dst = appendText(dst, path, wholePath)
 	dst = append(dst, "</h1><span id=\"about\">"...)
 	dst = f.about(dst)
-	dst = append(dst, "</span></header>\n<table><thead><tr><th class=\"n\">Name</th><th class=\"m\">Changed (UTC)</th>"...)
-	dst = append(dst, "<th class=\"s\">Bytes</th></tr></thead><tbody>\n"...)
-	if f.path != "" {
-		dst = append(dst, "<tr class=\"up\"><td class=\"n\"><a href=\"../\">../</a></td><td class=\"m\"></td><td class=\"s\">-</td></tr>\n"...)
+	dst = append(dst, "</span></header>\n"...)
+	dst = f.ask(dst)
+	dst = append(dst, "<table><thead><tr><th class=\"n\">Name</th><th class=\"m\">Changed (UTC)</th>"...)
+	dst = append(dst, "<th class=\"s\">Size</th></tr></thead><tbody>\n"...)
+	if up := f.up(); up != "" {
+		dst = append(append(append(append(append(dst, `<tr class="up"><td class="n"><a href="`...), up...), `">`...), up...), "</a></td><td class=\"m\"></td><td class=\"s\">-</td></tr>\n"...)
 	}
 	return dst
+}
+
+// up returns the href of what is above the page: the directory of a search, or the one above it; "": nothing is.
+func (f *htmlForm) up() string {
+	switch {
+	case f.o.Search:
+		return "./"
+	case f.o.Path == "":
+		return ""
+	}
+	return "../"
+}
+
+// ask appends the forms by which people ask for more: a search, and what there is besides listings.
+func (f *htmlForm) ask(dst []byte) []byte {
+	dst = append(dst, "<div id=\"ask\"><form role=\"search\"><input type=\"search\" name=\"find\" required placeholder=\"word or *.jpg\" aria-label=\"find below: a word or a glob\""...)
+	if f.o.Find != "" {
+		dst = append(appendText(append(dst, " value=\""...), f.o.Find, wholePath), '"')
+	}
+	dst = append(dst, "><input type=\"hidden\" name=\"form\" value=\"1\"><button>Find below</button></form>\n"...)
+	if f.o.Newest {
+		dst = append(dst, "<form><button name=\"recent\" value=\"100\">Newest changes</button></form>\n"...)
+	}
+	switch {
+	case f.o.Search || f.pictures:
+		dst = append(dst, "<form><button>Whole directory</button></form>\n"...)
+	case f.hasPictures():
+		dst = append(dst, "<form><button name=\"preview\" value=\"1\">Show pictures</button></form>\n"...)
+	}
+	if f.o.Tar {
+		dst = append(dst, "<form><button name=\"tar\" value=\"1\">All as tar</button></form>\n"...)
+	}
+	if f.o.Path == "" {
+		dst = append(dst, "<form><button name=\"status\" value=\"1\">Status</button></form>\n"...)
+	}
+	dst = append(dst, "</div>\n"...)
+	if f.o.More {
+		dst = append(dst, "<p id=\"more\">This is not all that there is: look in a directory further down, or for something rarer.</p>\n"...)
+	}
+	return dst
+}
+
+// hasPictures reports whether some entry is a picture.
+func (f *htmlForm) hasPictures() bool {
+	for i := range f.Entries {
+		if isPicture(&f.Entries[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxPicture is the largest picture that is shown, in bytes.
+const maxPicture = 16 << 20
+
+// isPicture reports whether an entry is a file that browsers show as a picture.
+func isPicture(e *mtree.Entry) bool {
+	return e.Kind == mtree.File && e.Size <= maxPicture && strings.HasPrefix(FileType(e.Name), "image/")
 }
 
 // about appends how many entries there are and how many bytes they have.
@@ -83,31 +158,18 @@ func (f *htmlForm) about(dst []byte) []byte {
 		bytes += float64(f.Entries[i].Size)
 	}
 	noun := " entries, "
-	if len(f.Entries) == 1 {
+	switch {
+	case f.o.Search:
+		noun = " found, "
+	case len(f.Entries) == 1:
 		noun = " entry, "
 	}
 	dst = append(strconv.AppendInt(dst, int64(len(f.Entries)), 10), noun...)
-	dst = appendAmount(dst, bytes)
+	dst = webpage.AppendBytes(dst, bytes)
 	if f.Hidden > 0 {
 		dst = append(strconv.AppendInt(append(dst, ", "...), f.Hidden, 10), " hidden"...)
 	}
 	return dst
-}
-
-// appendAmount appends a number of bytes for people: "1.5 MiB".
-func appendAmount(dst []byte, bytes float64) []byte {
-	if bytes == 1 {
-		return append(dst, "1 byte"...)
-	}
-	if bytes < 1024 {
-		return append(strconv.AppendFloat(dst, bytes, 'f', 0, 64), " bytes"...)
-	}
-	unit := 0
-	for bytes /= 1024; bytes >= 1024; unit++ {
-		bytes /= 1024
-	}
-	dst = strconv.AppendFloat(dst, bytes, 'f', 1, 64)
-	return append(append(append(dst, ' '), "KMGTPEZY"[unit]), "iB"...)
 }
 
 // Row follows lighttpd's cells to the letter: class comes last in each tag.
@@ -115,9 +177,13 @@ func (f *htmlForm) Row(dst []byte, e *mtree.Entry) []byte {
 	start := len(dst)
 	shown, href := f.entry(e)
 	dst = append(dst, rowOpen(e.Kind)...)
-	const fixed = len(`</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">9223372036854775807</td></tr>`) + 32
+	const fixed = len(`</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">9223372036854775807</td><td class="t">1023.9 KiB</td></tr>`) + 32
 	if href != nil {
 		dst = append(append(append(dst, `<a href="`...), href...), `">`...)
+		if f.pictures && isPicture(&shown) {
+			dst = append(append(append(dst, `<img loading="lazy" alt="" src="`...), href...), `">`...)
+			start = len(dst) // the row may be longer here
+		}
 	}
 	dst = appendText(dst, e.Name, maxRow-fixed-(len(dst)-start))
 	if href != nil {
@@ -130,9 +196,10 @@ func (f *htmlForm) Row(dst []byte, e *mtree.Entry) []byte {
 	dst = appendPageDate(dst, shown.MTime)
 	dst = append(dst, `</td><td class="s">`...)
 	if shown.Kind == mtree.File {
-		dst = strconv.AppendInt(dst, shown.Size, 10)
+		dst = append(strconv.AppendInt(dst, shown.Size, 10), `</td><td class="t">`...)
+		dst = webpage.AppendBytes(dst, float64(shown.Size))
 	} else {
-		dst = append(dst, '-')
+		dst = append(dst, `-</td><td class="t">-`...)
 	}
 	return append(dst, "</td></tr>\n"...)
 }
@@ -149,9 +216,31 @@ func rowOpen(k mtree.Kind) string {
 }
 
 func (f *htmlForm) Tail(dst []byte) []byte {
-	dst = append(dst, "</tbody></table>\n<footer>As text, and as a copy that keeps up:\n"...)
-	dst = append(dst, "<pre>curl -s URL?txt</pre>\n<pre>wget -m -np -nH URL</pre></footer>\n<script>"...)
+	dst = append(dst, "</tbody></table>\n"...)
+	if f.o.Readme != "" {
+		dst = appendText(append(dst, "<section id=\"readme\"><h2>"...), f.o.Readme, wholePath)
+		dst = appendLines(append(dst, "</h2><div>"...), f.o.Text)
+		dst = append(dst, "</div></section>\n"...)
+	}
+	dst = append(dst, "<footer>As text, and as a copy that keeps up:\n<pre tabindex=\"0\">curl -s URL?txt</pre>\n"...)
+	dst = append(dst, "<pre tabindex=\"0\">wget -m -np -nH URL</pre>\n<pre tabindex=\"0\">tidemark-mirror URL COPY</pre>"...)
+	if f.o.Tar {
+		dst = append(dst, "\n<pre tabindex=\"0\">curl -s URL?tar | tar x</pre>"...)
+	}
+	dst = append(dst, "</footer>\n<script>"...)
 	return append(append(dst, pageScript...), "</script>\n</body></html>\n"...)
+}
+
+// appendLines appends a text of several lines, escaped as appendText does it.
+func appendLines(dst []byte, text string) []byte {
+	for line := range strings.Lines(text) {
+		bare := strings.TrimRight(line, "\r\n")
+		dst = appendText(dst, strings.ReplaceAll(bare, "\t", "    "), math.MaxInt32)
+		if len(bare) < len(line) {
+			dst = append(dst, '\n')
+		}
+	}
+	return dst
 }
 
 // appendText appends text for people, cut after most bytes with an ellipsis. Characters

@@ -56,9 +56,17 @@
     h.replaceChildren(b);
   });
 
-  // Age: a bar beside each row, the stronger the later it changed. What is dated
-  // ahead of the server's clock tells nothing.
+  // Age: a bar beside each row, the stronger the later it changed, and in words in the place of the date,
+  // which shows where the pointer or the focus is. What is dated ahead of the server's clock tells nothing.
   const limits = [60, 3600, 86400, 7 * 86400, 30 * 86400]; // seconds
+  const units = [[60, "s"], [3600, "min"], [86400, "h"], [365 * 86400, "d"], [Infinity, "y"]];
+  const inWords = (past) => { // 5 min ago
+    let size = 1;
+    for (const [end, unit] of units) {
+      if (past < end) return Math.max(1, Math.floor(past / size)) + " " + unit + " ago";
+      size = end;
+    }
+  };
   let ahead = 0; // milliseconds by which the server's clock is ahead of ours
   const age = () => {
     const now = Date.now() + ahead;
@@ -66,6 +74,10 @@
       const past = (now - facts(r).time) / 1000, step = past < -60 ? -1 : limits.findIndex((l) => past < l);
       if (step < 0) delete r.dataset.age;
       else if (r.dataset.age !== String(step)) r.dataset.age = step;
+      const when = r.children[1], ago = past >= -1 && past < Infinity ? inWords(Math.max(0, past)) : undefined;
+      if (when.dataset.ago === ago) continue;
+      if (ago) when.dataset.ago = ago;
+      else delete when.dataset.ago;
     }
   };
 
@@ -79,6 +91,7 @@
   filter.addEventListener("input", sift);
   addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.altKey || e.metaKey) return;
+    if (e.target !== filter && e.target.tagName === "INPUT" && !e.key.startsWith("Arrow")) return; // it is typed there
     if (e.key === "Escape" && e.target === filter) {
       filter.value = "";
       sift();
@@ -111,7 +124,7 @@
   });
   const here = "'" + location.origin + location.pathname.replaceAll("'", "%27");
   const commands = () => {
-    for (const c of document.querySelectorAll("pre")) c.textContent = c.textContent.replace("URL", () => here).replace(/$/m, "'");
+    for (const c of document.querySelectorAll("footer pre")) c.textContent = c.textContent.replace(/URL(\S*)/, (_, rest) => here + rest + "'");
   };
 
   // Live: ask for what differs from this page, and be told when it does.
@@ -143,6 +156,9 @@
       else tbody.insertBefore(r, at);
     }
     document.querySelector("#about").textContent = page.querySelector("#about").textContent;
+    const readme = page.querySelector("#readme");
+    document.querySelector("#readme")?.remove();
+    if (readme) table.after(document.adoptNode(readme));
     sift();
     if (focused && document.activeElement === body) [...tbody.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused)?.focus();
   };
@@ -151,7 +167,7 @@
       await seen();
       try {
         const headers = tag ? { "If-None-Match": tag } : {};
-        const r = await fetch("?html&wait=" + wait, { headers, cache: "no-store" });
+        const r = await fetch("?" + (body.dataset.format || "html") + "&wait=" + wait, { headers, cache: "no-store" });
         if (r.status === 200) {
           const text = await r.text();
           if (tag || wait) show(text);
