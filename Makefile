@@ -138,8 +138,10 @@ packages:
 	$(call tagged,packages,e2e/systemd)
 
 # As root: docs/install.md and what README says of installing, as they stand there, in a booted Debian with
-# nginx and Caddy. Not in make test: it makes the package first.
-recipes: deb
+# nginx and Caddy; its containers by Podman. Not in make test: it makes package and image first.
+recipes:
+	@sh tools/deps buildah=buildah podman=podman runc=runc
+	$(MAKE) deb image
 	$(call tagged,recipes,e2e/systemd)
 
 # Every fuzz target of the module, FUZZTIME each: a new one is found by itself. FUZZ names

@@ -159,7 +159,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	root.Flags().SortFlags = false
 	c.Flags(root.Flags())
 	common.define(root.Flags())
-	offerCompletions(root)
+	offerCompletions(root, args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return exit.With(exit.Usage, err, "see --help")
 	})

@@ -10,12 +10,16 @@ import (
 
 // offerCompletions says what the shell scripts of cobra complete: the words of an option that takes one of a
 // few, directories and files where an option or an argument names one, else nothing.
-func offerCompletions(root *cobra.Command) {
+func offerCompletions(root *cobra.Command, args []string) {
+	asked := len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd)
 	root.ValidArgsFunction = offer(nil, cobra.ShellCompDirectiveFilterDirs) // all arguments are directories, or URLs
 	root.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Value.Type() != "bool" {
 			words, directive := valuesOf(f)
 			_ = root.RegisterFlagCompletionFunc(f.Name, offer(words, directive)) // fails for a name that does not exist
+		}
+		if asked {
+			f.Usage = strings.ReplaceAll(f.Usage, "`", "") // shells show it as it is; --help takes the value's name from it
 		}
 	})
 }
