@@ -1,8 +1,9 @@
-# make          build bin/watch, bin/serve, bin/mirror
+# make          build bin/watch, bin/serve, bin/mirror, man pages and completions
 # make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
 # make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
 # make mutants  take each guard out and show the test that fails
+# make deb      a Debian package in dist/ (also: make tarball, make image)
 # make bench    side by side with rsync, nginx and others (see docs/performance.md)
 
 GO         ?= go
@@ -18,9 +19,10 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS) \
+.PHONY: build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install deb tarball image packages $(PROGRAMS) \
 	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
+build: all man completions
 all: $(PROGRAMS)
 
 $(PROGRAMS): bin/%:
@@ -38,6 +40,7 @@ lint:
 	$(GO) vet -tags filesystems ./pkg/mtree/...
 	$(GO) vet -tags systemd ./e2e/...
 	$(GO) -C tools vet ./...
+	$(GO) -C tools/man vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	cd tools && $(GO) tool staticcheck ./...
 	@sh .ci/rules
@@ -57,20 +60,18 @@ UNRACED := ^(TestSimulat.*|TestBombs)$$
 # The tests that flush most run in memory.
 MIRROR := ./pkg/mtree/mirror
 
-# What CI runs. Two at a time where one of them mostly waits; what needs the machine for
-# itself, or lowers a sysctl that the other feels, runs beside nothing that hears or measures.
+# What CI runs. Two lanes on two cores: when a target of a line ends, the next of it begins.
+# race-watch lowers sysctls for moments, so it begins beside race-mirror, which hears nothing and
+# takes longer. TestCrowd has the machine for itself.
 BESIDE = $(MAKE) --no-print-directory --output-sync=target -j2
 
 test: deps all lint
 	CGO_ENABLED=1 $(GO) build -race ./...
-	$(BESIDE) race-mirror race-others
-	$(BESIDE) race-watch simulations
-	$(BESIDE) scripts std
-	$(BESIDE) scripts-inotify guards
+	$(BESIDE) race-mirror race-watch race-others simulations std
+	$(BESIDE) scripts guards scripts-inotify
 	$(GO) test -timeout 20m -run TestCrowd ./pkg/mtree/serve
 	$(BESIDE) filesystems interop
-	$(BESIDE) copies systemd
-	$(MAKE) fuzz FUZZ='$(OLDFUZZ)' FUZZTIME=3s
+	$(BESIDE) oldfuzz copies systemd
 	$(MAKE) demo ONCE=1
 
 # With the race detector. -p 1: some tests lower sysctls of the whole machine while they run;
@@ -100,6 +101,7 @@ std:
 
 guards:
 	$(GO) -C tools test ./...
+	$(GO) -C tools/man test -count=1 ./...
 	$(MAKE) mutants SAMPLE=1
 
 # With the programs that deps installs; a missing program fails.
@@ -132,6 +134,8 @@ systemd: all
 # packages. make test runs those whose targets have found nothing for hours; the others run
 # there with their seeds only, and with time in make soak.
 OLDFUZZ := ./pkg/mtree ./pkg/mtree/wire ./pkg/mtree/mirror/internal/source/autoindex ./pkg/mtree/internal/fastpath
+oldfuzz:
+	$(MAKE) fuzz FUZZ='$(OLDFUZZ)' FUZZTIME=1s
 FUZZ    ?=
 fuzz:
 	FUZZTIME=$(FUZZTIME) sh tools/fuzz $(FUZZ)
@@ -146,14 +150,50 @@ mutants:
 bench: all
 	sh bench/run
 
-# The installed names are prefixed: watch(1) is taken on every system.
-PREFIX ?= /usr/local
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
-	for p in watch serve mirror; do install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/bin/tidemark-$$p; done
-	for u in packaging/systemd/*.service; do \
-		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); \
+# Man pages: Markdown of docs/man, with the options that --help tells and the exit codes of docs/cli.md.
+MANPAGES := $(patsubst docs/man/%.md,build/man/%,$(wildcard docs/man/*.md))
+man: $(MANPAGES)
+
+bin/man: $(wildcard tools/man/*.go tools/man/go.*)
+	$(GO) -C tools/man build -o ../../bin/man .
+
+build/man/tidemark-%.1: docs/man/tidemark-%.1.md docs/cli.md bin/% bin/man
+	@mkdir -p build/man
+	bin/$* --help >$@.help
+	bin/man -cli docs/cli.md -help $@.help $< >$@.new
+	@rm $@.help && mv $@.new $@
+
+build/man/%: docs/man/%.md bin/man
+	@mkdir -p build/man
+	bin/man $< >$@.new
+	@mv $@.new $@
+
+# What the three programs print by themselves: NAME completion bash.
+completions: all
+	@mkdir -p build/completions/bash build/completions/zsh build/completions/fish
+	for p in watch serve mirror; do \
+		bin/$$p completion bash >build/completions/bash/tidemark-$$p && \
+		bin/$$p completion zsh >build/completions/zsh/_tidemark-$$p && \
+		bin/$$p completion fish >build/completions/fish/tidemark-$$p.fish || exit; \
 	done
 
+# What make has built, for the next start of the machine: it builds nothing, so that nothing in
+# bin belongs to root. "man" and "completions" are installed if they were made.
+PREFIX ?= /usr/local
+install:
+	@packaging/install '$(DESTDIR)' '$(PREFIX)'
+
+# The installed names are prefixed: watch(1) is taken on every system.
+#
+# Packages, in dist/. Two builds of one commit are equal byte by byte: all times in them are
+# SOURCE_DATE_EPOCH, by default that of the commit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+deb: build
+	VERSION='$(VERSION)' packaging/deb/build
+tarball: build
+	VERSION='$(VERSION)' packaging/tarball
+image: all
+	VERSION='$(VERSION)' packaging/image
+
 clean:
-	rm -rf bin .demo
+	rm -rf bin build dist .demo

@@ -5,7 +5,7 @@
 //	start NAME PROGRAM [ARGS]   run in the background, wait until it is READY (sd_notify)
 //	term NAME                   SIGTERM; it must end with 0, within 5 s unless the disk is busy
 //	kill9 NAME                  SIGKILL
-//	signal NAME SIGNAL          send HUP, STOP or CONT
+//	signal NAME SIGNAL          send HUP, USR1, STOP or CONT
 //	same A B                    wait until the trees are equal in everything a mirror keeps
 //	unlike A B                  the trees differ now
 //	state DIR STATE             wait until watch --status or mirror --status of DIR reports STATE

@@ -93,9 +93,9 @@ func cmdKill9(ts *testscript.TestScript, _ bool, args []string) {
 
 func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	p := worldOf(ts).program(ts, args)
-	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 	if len(args) != 2 || signals[args[1]] == nil {
-		ts.Fatalf("usage: signal NAME HUP|STOP|CONT")
+		ts.Fatalf("usage: signal NAME HUP|USR1|STOP|CONT")
 	}
 	ts.Check(p.Cmd.Process.Signal(signals[args[1]]))
 }

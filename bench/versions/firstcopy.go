@@ -16,15 +16,20 @@ import (
 func (b *bench) firstCopy(work string) error {
 	note("first copies of %d files", b.copied)
 	var wall, cpu, served, toRsync, toTar [2][]float64
+	copies, err := rig.Scratch(b.copies)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(copies)
 	var sites [2]*site
 	for i, build := range b.builds {
-		s := &site{place: place{build: build, source: filepath.Join(work, build.name, "source"), logs: filepath.Join(work, build.name)}}
+		s := &site{copy: filepath.Join(copies, build.name), place: place{build: build, source: filepath.Join(work, build.name, "source"), logs: filepath.Join(work, build.name)}}
 		if err := rig.Source(s.source, b.copied); err != nil {
 			return err
 		}
 		sites[i] = s
 	}
-	err := turns(2*b.rounds-1, func(i int) error {
+	err = turns(2*b.rounds-1, func(i int) error {
 		costs, sent, err := sites[i].copies()
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.builds[i].name, err)
@@ -50,7 +55,10 @@ func (b *bench) firstCopy(work string) error {
 }
 
 // site is a place of a first copy.
-type site struct{ place }
+type site struct {
+	place
+	copy string
+}
 
 // copies makes one with mirror, one with rsync and one with tar. It returns what they cost,
 // and the processor time of serve for the first.
@@ -69,7 +77,7 @@ func (s *site) copies() (costs [3]rig.Cost, sent time.Duration, err error) {
 	if err != nil {
 		return costs, 0, err
 	}
-	to := filepath.Join(s.logs, "copy")
+	to := s.copy
 	if costs[0], err = s.into(to, s.program("mirror"), "--once", "http://"+t.address+"/", to); err != nil {
 		return costs, 0, err
 	}

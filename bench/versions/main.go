@@ -12,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,6 +27,7 @@ import (
 type bench struct {
 	builds [2]build // the one before, and the present one
 	dir    string   // where trees are made
+	copies string   // where first copies are made: on another file system, which watch does not hear
 	sizes
 }
 
@@ -77,11 +79,12 @@ func main() {
 	before := flag.String("before", "", "the directory of the programs to compare with")
 	now := flag.String("now", "bin", "the directory of the present programs")
 	dir := flag.String("dir", "/dev/shm", "where trees are made")
+	copies := flag.String("copies", "", "where first copies are made; empty: where trees are, and watch hears them")
 	size := flag.String("size", "full", "full (half an hour, 16 GB of memory), quick (minutes) or tiny (to try it out)")
 	flag.Parse()
 	err := errors.New("want -before DIR, and -size full, quick or tiny")
 	if s, known := allSizes[*size]; known && *before != "" {
-		b := &bench{[2]build{{"before", *before}, {"now", *now}}, *dir, s}
+		b := &bench{[2]build{{"before", *before}, {"now", *now}}, *dir, cmp.Or(*copies, *dir), s}
 		err = b.run(flag.Args())
 	}
 	if err != nil {

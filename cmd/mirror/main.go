@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 
@@ -31,6 +30,7 @@ func main() {
 		},
 		Quiet:  func() bool { return o.Quiet },
 		Run:    o.run,
+		Status: o.encodeStatus,
 		Stats:  o.Stats.Each,
 		States: o.Stats.States,
 		Page:   o.page,
@@ -44,6 +44,9 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.Log, o.Out, o.Ready, o.Notify = env.Log, env.Stdout, env.Ready, env.Notify
 	o.IntervalSet = env.Flags.Changed("interval")
 	o.SelectionSet = slices.ContainsFunc([]string{"include", "exclude", "no-delete", "no-links"}, env.Flags.Changed)
+	if !env.Flags.Changed("max-delete") {
+		o.MaxDelete = "" // the default, or with --repair that of the mirror that ran last
+	}
 	o.checks = env.Flags.Changed("check")
 	o.BWLimit = int64(o.bwLimit)
 	o.MinSize, o.MaxSize = int64(o.minSize), int64(o.maxSize)
@@ -89,7 +92,7 @@ func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
 		return err
 	}
 	_ = os.Unsetenv(cli.EnvName("mirror", "header")) // what may be secret there is not for --exec
-	if err = o.present(env.Log); err != nil {
+	if err = o.present(env); err != nil {
 		return err
 	}
 	switch {
@@ -102,12 +105,14 @@ func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
 }
 
 // present sets what mirror presents itself with to each of its sources.
-func (o *options) present(log *slog.Logger) (err error) {
+func (o *options) present(env *cli.Env) (err error) {
+	log := env.Log
 	clients := o.client.Each(append([]string{o.Source}, o.more...))
 	first := clients[0]
 	if o.TLS, o.Authorization, err = first.Load(log, o.Source); err != nil {
 		return err
 	}
+	env.Keep(first)
 	o.Credentials = first.Now
 	any := o.Authorization != ""
 	for i, c := range clients[1:] {
@@ -115,6 +120,7 @@ func (o *options) present(log *slog.Logger) (err error) {
 		if other.TLS, other.Authorization, err = c.Load(log, other.Source); err != nil {
 			return err
 		}
+		env.Keep(c)
 		if other.Header, err = c.Header(); err != nil {
 			return err
 		}
@@ -125,4 +131,9 @@ func (o *options) present(log *slog.Logger) (err error) {
 		return exit.With(exit.Usage, errors.New("--netrc: there is no login for any of these hosts"), "add: machine HOST login NAME password WORD")
 	}
 	return nil
+}
+
+// encodeStatus writes what SIGUSR1 puts into the log.
+func (o *options) encodeStatus(env *cli.Env, w io.Writer) error {
+	return mirror.EncodeStatus(w, env.Args["DEST"], o.StateDir)
 }

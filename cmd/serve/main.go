@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime"
 
 	"tidemark/internal/cli"
@@ -14,7 +15,7 @@ import (
 
 func main() {
 	defer runtime.KeepAlive(cli.LimitGarbage(12<<20, 10))
-	o := options{Config: serve.Config{Stats: new(serve.Stats), Version: cli.Version()}, cache: 64 << 20, http: string(serve.Fast)}
+	o := &options{Config: serve.Config{Stats: new(serve.Stats), Version: cli.Version()}, cache: 64 << 20, http: string(serve.Fast)}
 	cli.Main(cli.Command{
 		Name:    "serve",
 		Args:    []string{"DIR"},
@@ -23,6 +24,7 @@ func main() {
 		Example: "  tidemark-serve /srv/tree\n  curl http://127.0.0.1:8077/?txt\n  tidemark-serve --status /srv/tree",
 		Flags:   o.define,
 		Run:     o.run,
+		Status:  o.encodeStatus,
 		Stats:   o.stats,
 		States:  o.states,
 	})
@@ -67,6 +69,7 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 		if err != nil {
 			return err
 		}
+		env.Keep(tokens)
 		o.TokensNow = tokens.Tokens
 	}
 	handler, err := serve.New(o.Config)
@@ -94,4 +97,13 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 		return err
 	}
 	return ended()
+}
+
+// encodeStatus writes what SIGUSR1 puts into the log.
+func (o *options) encodeStatus(_ *cli.Env, w io.Writer) error {
+	handler := o.handler.Load()
+	if handler == nil {
+		return errors.New("it has not begun")
+	}
+	return handler.EncodeSelf(w)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"time"
 
@@ -28,7 +29,7 @@ type options struct {
 }
 
 func main() {
-	defer runtime.KeepAlive(cli.LimitGarbage(4<<20, 33))
+	defer runtime.KeepAlive(cli.LimitGarbage(2<<20, 33))
 	o := options{Config: watch.Config{Stats: new(watch.Stats)}, hangups: make(chan struct{}, 1)}
 	cli.Main(cli.Command{
 		Name:    "watch",
@@ -39,6 +40,7 @@ func main() {
 		Flags:   o.define,
 		Run:     o.run,
 		Hangup:  o.audit,
+		Status:  o.encodeStatus,
 		Stats:   o.Stats.Each,
 		States:  o.Stats.States,
 		Disk:    "DIR",
@@ -98,9 +100,16 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 }
 
 // audit asks for an audit, at SIGHUP.
-func (o *options) audit() {
+func (o *options) audit() string {
 	select {
 	case o.hangups <- struct{}{}:
-	default: // an audit is due already
+		return "an audit begins"
+	default:
+		return "an audit is due already"
 	}
+}
+
+// encodeStatus writes what SIGUSR1 puts into the log.
+func (o *options) encodeStatus(env *cli.Env, w io.Writer) error {
+	return watch.EncodeStatus(w, env.Args["DIR"], o.StateDir)
 }

@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -24,12 +26,6 @@ import (
 	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
-
-// version is set by the linker: -X tidemark/internal/cli.version=1.2.3.
-var version = "devel"
-
-// Version returns the version of this build.
-func Version() string { return version }
 
 // stopGrace is how long an orderly stop may take, so that a program ends within the
 // 5 s that docs/cli.md promises. A harder end loses nothing.
@@ -54,8 +50,13 @@ type Command struct {
 	// else. nil: never.
 	Quiet func() bool
 
-	// Hangup handles SIGHUP if stdin is not a terminal; nil: SIGHUP is ignored.
-	Hangup func()
+	// Hangup does what SIGHUP asks for besides reading files again, and says in a few words what that is.
+	// nil: nothing.
+	Hangup func() string
+
+	// Status writes an object of JSON that says how the program stands: SIGUSR1 puts it into the log.
+	// nil: there is nothing to say.
+	Status func(*Env, io.Writer) error
 
 	// What --metrics publishes. All may be nil.
 	Stats  StatsFunc
@@ -74,12 +75,20 @@ type Env struct {
 	Log    *slog.Logger
 	Flags  *pflag.FlagSet
 
-	line    *statusLine // nil: stderr is not a terminal
+	line    *statusLine  // nil: stderr is not a terminal
+	asked   *slog.Logger // what a signal asks for is said at any --log-level
 	notices notices
+	ready   atomic.Bool // Ready was called
+
+	mu    sync.Mutex
+	files []Rereader // what SIGHUP reads again
 }
 
 // Ready reports to systemd that the program does its job now.
-func (e *Env) Ready() { e.notices.tell(daemon.SdNotifyReady) }
+func (e *Env) Ready() {
+	e.ready.Store(true)
+	e.notices.tell(daemon.SdNotifyReady)
+}
 
 // Notify reports to systemd in one line what the program is doing.
 func (e *Env) Notify(text string) {
@@ -150,6 +159,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	root.Flags().SortFlags = false
 	c.Flags(root.Flags())
 	common.define(root.Flags())
+	offerCompletions(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return exit.With(exit.Usage, err, "see --help")
 	})
@@ -199,15 +209,6 @@ func oneLine(err error) string {
 	return line.String()
 }
 
-// versionText is what --version prints.
-func versionText(name string) string {
-	text := "tidemark-" + name + " " + version
-	if info, ok := debug.ReadBuildInfo(); ok {
-		text += " (" + info.GoVersion + ")"
-	}
-	return text + "\n"
-}
-
 // start wires signals, logs and metrics around the program's one call.
 func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Code, error) {
 	if stderr.file != nil {
@@ -221,6 +222,10 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 		return exit.Usage, exit.With(exit.Usage, err, "see --help")
 	}
 	env.Log = log
+	env.asked = env.Log
+	if !log.Enabled(context.Background(), slog.LevelInfo) {
+		env.asked, _ = newLogger(common.logFormat, "info", stderr, env.line)
+	}
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(weblog.NewWriter(log)) // net/http's clients have no other log
 	if unknown := unknownVariables(c, env.Flags, os.Environ()); len(unknown) > 0 {
@@ -234,9 +239,7 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 	}
 	defer closeServers()
 	go watchdog(ctx)
-	if !term.IsTerminal(int(os.Stdin.Fd())) { // of a terminal SIGHUP means that it was closed: that ends the program
-		defer onHangup(c.Hangup)()
-	}
+	defer onRequests(&c, env, !term.IsTerminal(int(os.Stdin.Fd())))()
 	err = c.Run(ctx, env)
 	env.notices.tell(daemon.SdNotifyStopping)
 	env.notices.end()
@@ -324,22 +327,6 @@ func withSignals(parent context.Context, log *slog.Logger) (context.Context, fun
 		os.Exit(int(Signalled{first}.code()))
 	}()
 	return ctx, func() { signal.Stop(signals); close(done) }
-}
-
-// onHangup calls handle at each SIGHUP, which would end the process otherwise: people
-// send it to make a service read its files again. With nil it ignores SIGHUP, but not
-// by signal.Ignore, which the commands of --exec would inherit.
-func onHangup(handle func()) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	go func() {
-		for range signals {
-			if handle != nil {
-				handle()
-			}
-		}
-	}()
-	return func() { signal.Stop(signals); close(signals) }
 }
 
 // watchdog sends what systemd expects with WatchdogSec=, if it is set.

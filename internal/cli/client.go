@@ -105,6 +105,9 @@ func (c *Client) Now() (config *tls.Config, authorization string) {
 	return config, authorization
 }
 
+// Reread reads the files again, at SIGHUP.
+func (c *Client) Reread() []Reread { return append(c.config.Reread(), c.authorization.Reread()...) }
+
 // Header returns Headers as they are sent. Errors carry exit.Usage.
 func (c *Client) Header() (http.Header, error) {
 	h := http.Header{}

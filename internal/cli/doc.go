@@ -9,7 +9,8 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	web.go               how serve listens
-//	cli.go, options.go   runs a Command; its options
+//	cli.go, options.go, requests.go, complete.go
+//	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
 //	metrics.go           --metrics and --pprof
 //	page.go              the page for people there
@@ -23,4 +24,5 @@
 //	tokens.go            the tokens that serve accepts
 //	kept.go              files that are read again when they change
 //	garbage.go           when garbage is collected
+//	version.go           the version of this build
 package cli

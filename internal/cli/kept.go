@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -26,6 +29,7 @@ type kept[T any] struct {
 	mu     sync.Mutex // guards what follows
 	value  T
 	seen   []fileState // when value was read
+	sum    []byte      // of what the files held then; nil: not known
 	fixed  bool        // one of the files is a pipe or the like: they are read once only
 	looked time.Time
 	said   string // the error that was logged; "": none since the last success
@@ -42,7 +46,76 @@ func keep[T any](log *slog.Logger, read func() (T, error), files ...string) (*ke
 	var err error
 	k.seen, k.fixed, _ = statesOf(k.files)
 	k.value, err = read()
+	if !k.fixed {
+		k.sum, _ = sumOf(k.files)
+	}
 	return k, err
+}
+
+// Rereader is something that was read from files, which SIGHUP reads again at once.
+type Rereader interface{ Reread() []Reread }
+
+// Reread is what came of reading files again. Where Err is set, what they held before stands.
+type Reread struct {
+	Files   string
+	Changed bool
+	Err     error
+}
+
+// errPipe says why a file is not read again.
+var errPipe = errors.New("it is a pipe or the like, which is read once, at the start")
+
+// Reread reads the files again, whatever their times say. What holds the same as before stays the same value.
+func (k *kept[T]) Reread() []Reread {
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := Reread{Files: strings.Join(k.files, " ")}
+	if out.Err = errPipe; !k.fixed {
+		out.Changed, out.Err = k.readAgain()
+	}
+	if out.Err != nil {
+		out.Err = fmt.Errorf("what it held before stands: %w", out.Err)
+	}
+	return []Reread{out}
+}
+
+// readAgain reads the files, unless they hold what they held, and reports whether the value is another one.
+func (k *kept[T]) readAgain() (changed bool, err error) {
+	k.looked = time.Now()
+	states, special, err := statesOf(k.files)
+	if err == nil && special {
+		err = errSpecial
+	}
+	if err != nil {
+		return false, err
+	}
+	sum, err := sumOf(k.files)
+	if err == nil && bytes.Equal(sum, k.sum) {
+		k.seen, k.said = states, ""
+		return false, nil
+	}
+	value, err := k.read()
+	if err != nil {
+		return false, err
+	}
+	k.value, k.seen, k.sum, k.said = value, states, sum, ""
+	return true, nil
+}
+
+// sumOf returns a sum of what the files hold.
+func sumOf(files []string) ([]byte, error) {
+	h := sha256.New()
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(h, "%d\n%s", len(text), text)
+	}
+	return h.Sum(nil), nil
 }
 
 // get returns what the files hold, or what they held when they could be used last.
@@ -73,6 +146,7 @@ func (k *kept[T]) get() T {
 		return k.value
 	}
 	k.value, k.seen, k.said = value, states, ""
+	k.sum, _ = sumOf(k.files)
 	k.log.Info("read anew", "files", strings.Join(k.files, " "))
 	return k.value
 }

@@ -192,7 +192,7 @@ func TestCertificateIsReadAnew(t *testing.T) {
 		dir := t.TempDir()
 		first := certificate(t, dir)
 		w := Web{Cert: dir + "/cert.pem", Key: dir + "/key.pem"}
-		config, _, err := w.tls(slog.New(slog.DiscardHandler))
+		config, _, err := w.tls(&Env{Log: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		requireSerial := func(want any) {
 			advance(lookEvery)

@@ -74,36 +74,51 @@ func (t *TokenFile) Tokens() []string {
 	}
 	last := t.looked
 	t.looked = time.Now()
-	t.look(last)
+	if info, err := os.Stat(t.file); err != nil || !t.whole || !t.lost.IsZero() || stateOf(info) != t.seen {
+		_ = t.look(last, false)
+	}
 	return t.now
 }
 
-// look looks at the file, after the look at last, and sets now.
-func (t *TokenFile) look(last time.Time) {
-	if info, err := os.Stat(t.file); err == nil && t.whole && t.lost.IsZero() && stateOf(info) == t.seen {
-		return
+// Reread looks at the file at once, and takes it for whole: who sends SIGHUP has written it.
+func (t *TokenFile) Reread() []Reread {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := Reread{Files: t.file, Err: errPipe}
+	if !t.fixed {
+		before, last := t.now, t.looked
+		t.looked = time.Now()
+		out.Err = t.look(last, true)
+		out.Changed = !slices.Equal(before, t.now)
 	}
+	return []Reread{out}
+}
+
+// look reads the file, after the look at last, and sets now. With finished nobody writes to it any more. The
+// error was logged.
+func (t *TokenFile) look(last time.Time, finished bool) error {
 	state, tokens, err := readTokenFile(t.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoToken):
 		t.missing(err, last)
-		return
+		return err
 	case err != nil:
 		t.say("the token file cannot be read: the tokens of before stand", err)
-		return
+		return err
 	}
 	t.said, t.lost = "", time.Time{}
 	age := t.looked.Sub(state.mtime)
-	t.whole = state == t.seen || age > tokensSettle
+	t.whole = finished || state == t.seen || age > tokensSettle
 	t.seen = state
 	if t.whole {
 		if !slices.Equal(t.good, tokens) || len(t.now) == 0 {
 			t.log.Info("the token file was read anew", "file", t.file, "tokens", len(tokens))
 		}
 		t.good, t.now = tokens, tokens
-		return
+		return nil
 	}
 	t.now = slices.DeleteFunc(slices.Clone(t.good), func(token string) bool { return !slices.Contains(tokens, token) })
+	return nil
 }
 
 // missing notes that the file does not exist, or has no token. It may be so since the look

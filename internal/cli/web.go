@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
 	"net"
@@ -51,7 +50,7 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 		err := fmt.Errorf("at most %d connections: a number below zero", w.MaxConnections)
 		return exit.With(exit.Usage, err, "give a positive number, or 0 for as many as descriptors allow")
 	}
-	config, clients, err := w.tls(env.Log)
+	config, clients, err := w.tls(env)
 	if err != nil {
 		return err
 	}
@@ -175,7 +174,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 // tls returns the TLS configuration, nil for plain HTTP; with --client-ca also the
 // configuration that each handshake uses. Certificate and CAs are read again when their
 // files change, so they can be renewed under a running server.
-func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Config], err error) {
+func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err error) {
 	if (w.Cert == "") != (w.Key == "") {
 		return nil, nil, exit.With(exit.Usage, errors.New("--tls-cert and --tls-key go together"), "give both")
 	}
@@ -185,13 +184,14 @@ func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Conf
 		}
 		return nil, nil, nil
 	}
-	pair, err := keep(log, func() (*tls.Certificate, error) {
+	pair, err := keep(env.Log, func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(w.Cert, w.Key) // fails while only one of the two is renewed
 		return &pair, err
 	}, w.Cert, w.Key)
 	if err != nil {
 		return nil, nil, exit.With(exit.Usage, err, "check --tls-cert and --tls-key")
 	}
+	env.Keep(pair)
 	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get(), nil }
 	plain := func() *tls.Config {
 		return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: get, NextProtos: []string{"h2", "http/1.1"}}
@@ -200,7 +200,7 @@ func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Conf
 	if w.ClientCA == "" {
 		return config, nil, nil
 	}
-	clients, err = keep(log, func() (*tls.Config, error) {
+	clients, err = keep(env.Log, func() (*tls.Config, error) {
 		pool, err := readCAs(w.ClientCA)
 		c := plain()
 		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
@@ -209,6 +209,7 @@ func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Conf
 	if err != nil {
 		return nil, nil, err
 	}
+	env.Keep(clients)
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get(), nil }
 	return config, clients, nil
 }

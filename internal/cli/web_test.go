@@ -178,7 +178,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 
 func TestTLSOptionsGoTogether(t *testing.T) {
 	for _, w := range []Web{{Cert: "c"}, {Key: "k"}, {ClientCA: "ca"}, {Cert: "missing", Key: "missing"}} {
-		_, _, err := w.tls(nil)
+		_, _, err := w.tls(&Env{})
 		require.Equal(t, exit.Usage, exit.Of(err), "%+v", w)
 	}
 	_, _, err := (&Client{Cert: "c"}).Load(nil, "")

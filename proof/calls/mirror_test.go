@@ -3,16 +3,16 @@ package calls_test
 import (
 	"errors"
 	"io"
-	"log"
+	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +27,10 @@ type mirrorRun struct {
 	first   bool // there is no copy yet
 	prepare func(t *testing.T, source, src, copy string)
 	args    func(source, copy string) []string // nil: one pass
+	options []string                           // of every pass
+	tree    func(t *testing.T, src string)     // what is there besides, at first
+	change  func(t *testing.T, src string)     // what happens to that
+	leaves  []string                           // names that the run leaves as they are in the copy
 	plain   bool                               // the file system of the copy keeps no extended attributes
 	partly  bool                               // the run does not make the copy equal
 	broken  bool                               // the copy is not what its stamps say before the run
@@ -39,6 +43,11 @@ func mirrorScenarios() []scenario {
 		return []string{"mirror", "--once", "--jobs", "1", "--adopt", source, copy}
 	}
 	sums := func(source, copy string) []string { return []string{"mirror", "--adopt", "--verify", source, copy} }
+	limited := func(source, copy string) []string {
+		return []string{"mirror", "--once", "--jobs", "1", "--max-size", "64K", "--max-age", "300d", source, copy}
+	}
+	links := []string{"--hard-links"}
+	large := []string{"--sparse"}
 	return []scenario{
 		{"mirror-first", mirrorRun{first: true}.run},
 		{"mirror-first-local", mirrorRun{first: true, local: true}.run},
@@ -50,6 +59,12 @@ func mirrorScenarios() []scenario {
 		{"mirror-adopt", mirrorRun{first: true, prepare: copyByHand, args: adopt}.run},
 		{"mirror-unmarked", mirrorRun{prepare: unmark}.run},
 		{"mirror-stays", mirrorStays},
+		{"mirror-first-links", mirrorRun{first: true, options: links, tree: plantLinks, change: changeLinks}.run},
+		{"mirror-update-links", mirrorRun{options: links, tree: plantLinks, change: changeLinks}.run},
+		{"mirror-update-links-local", mirrorRun{local: true, options: links, tree: plantLinks, change: changeLinks}.run},
+		{"mirror-update-large", mirrorRun{options: large, tree: plantLarge, change: changeLarge}.run},
+		{"mirror-update-large-local", mirrorRun{local: true, options: large, tree: plantLarge, change: changeLarge}.run},
+		{"mirror-update-limits", mirrorRun{args: limited, leaves: []string{"big"}, partly: true}.run},
 		{"mirror-adopt-sums", mirrorRun{first: true, prepare: copyByHand, args: sums, broken: true}.run},
 	}
 }
@@ -86,39 +101,48 @@ func copyByHand(t *testing.T, _, src, copy string) {
 	must(t, 0, "watch", "--once", src)
 }
 
-func TestMirror(t *testing.T) { rounds(t, 15, mirrorScenarios()) }
+func TestMirror(t *testing.T) { rounds(t, 20, mirrorScenarios()) }
 
-// served is a serve behind a proxy that counts.
-type served struct {
-	url      string
-	requests atomic.Int64
+// served is a serve that counts requests.
+type served struct{ url, metrics string }
+
+// requests is how many requests it has answered.
+func (s *served) requests(t *testing.T) (sum int) {
+	t.Helper()
+	resp, err := http.Get(s.metrics)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	for _, m := range regexp.MustCompile(`(?m)^tidemark_serve_requests_total\S* (\d+)$`).FindAllStringSubmatch(string(text), -1) {
+		n, err := strconv.Atoi(m[1])
+		require.NoError(t, err)
+		sum += n
+	}
+	return sum
 }
 
 // publish serves a tree until the test ends.
 func publish(t *testing.T, root string) *served {
 	t.Helper()
-	p, err := proof.Launch(proof.Command{Args: []string{"serve", "--listen", "127.0.0.1:0", root}, Log: filepath.Join(t.TempDir(), "log")})
+	metrics := proof.FreeAddress(rand.IntN)
+	t.Cleanup(func() { proof.LeaveAddress(metrics) })
+	p, err := proof.Launch(proof.Command{Args: []string{"serve", "--listen", "127.0.0.1:0", "--metrics", metrics, root}, Log: filepath.Join(t.TempDir(), "log")})
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
 	require.NoError(t, p.WaitReady(patience))
 	var at *url.URL
 	require.Eventually(t, func() bool { at, err = p.URL(); return err == nil }, patience, 5*time.Millisecond)
-	s := &served{}
-	proxy := httputil.NewSingleHostReverseProxy(at)
-	proxy.ErrorLog = log.New(io.Discard, "", 0) // who asks may be killed
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.requests.Add(1)
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(front.Close)
-	s.url = front.URL + "/"
-	return s
+	return &served{url: at.String(), metrics: "http://" + metrics + "/metrics"}
 }
 
 func (r mirrorRun) run(t *testing.T, f *fault) {
 	base := tempDir(t)
 	src, copy := filepath.Join(base, "src"), filepath.Join(base, "copy")
 	plant(t, src)
+	if r.tree != nil {
+		r.tree(t, src)
+	}
 	must(t, 0, "watch", "--once", src)
 	source := src
 	s := &served{}
@@ -128,8 +152,9 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 	}
 	f.plain = r.plain
 	f.supervise(t, base)
+	ordinary := slices.Concat([]string{"mirror", "--once", "--jobs", "1"}, r.options, []string{source, copy})
 	pass := func() ended {
-		e := f.finish(t, r.plain, "mirror", "--once", "--jobs", "1", source, copy)
+		e := f.finish(t, r.plain, ordinary...)
 		require.Equal(t, 0, e.code, e.log)
 		return e
 	}
@@ -139,15 +164,18 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 		f.over.Store(false)
 		change(t, src)
 		must(t, 0, "watch", "--once", src)
+		if r.change != nil {
+			r.change(t, src)
+		}
 	}
 	if r.prepare != nil {
 		r.prepare(t, source, src, copy)
 	}
-	old := snapshot{}
+	old, oldFiles := snapshot{}, map[string]uint64{}
 	if _, err := os.Lstat(copy); err == nil {
-		old = look(t, copy)
+		old, oldFiles = look(t, copy), filesIn(t, copy)
 	}
-	args := []string{"mirror", "--once", "--jobs", "1", source, copy}
+	args := ordinary
 	if r.args != nil {
 		args = r.args(source, copy)
 	}
@@ -155,6 +183,7 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 	e := f.finish(t, true, args...)
 	f.trace = f.supervisor.Trace()
 	r.check(t, f, e, look(t, src), old, copy)
+	checkLinks(t, copy, e.log, filesIn(t, src), oldFiles)
 
 	f.over.Store(true)
 	log := e.log
@@ -163,11 +192,17 @@ func (r mirrorRun) run(t *testing.T, f *fault) {
 	}
 	log += pass().log
 	same(t, src, copy, log)
+	if slices.Contains(r.options, "--hard-links") {
+		require.Equal(t, linksOf(filesIn(t, src)), linksOf(filesIn(t, copy)), log)
+	}
 	checkStaging(t, copy, log)
-	s.requests.Store(0)
+	before := 0
+	if !r.local {
+		before = s.requests(t)
+	}
 	log += pass().log
 	if !r.local {
-		require.EqualValues(t, 1, s.requests.Load(), "when nothing changes\n%s", log)
+		require.Equal(t, 1, s.requests(t)-before, "when nothing changes\n%s", log)
 	}
 }
 
@@ -176,6 +211,13 @@ func (r mirrorRun) check(t *testing.T, f *fault, e ended, source, old snapshot, 
 	now := snapshot{}
 	if _, err := os.Lstat(copy); err == nil {
 		now = look(t, copy)
+	}
+	for _, name := range r.leaves {
+		if was, had := old[name]; had {
+			source[name] = was
+		} else {
+			delete(source, name)
+		}
 	}
 	checkCopy(t, source, old, now, r.broken, e.log)
 	noPanic(t, e.log)

@@ -64,9 +64,9 @@ func (r watchRun) run(t *testing.T, f *fault) {
 	w.follow(t)
 	w.same(t, "")
 	require.Eventually(t, func() bool { // serve needs a moment to see the end of the first audit
-		w.served.requests.Store(0)
+		before := w.served.requests(t)
 		w.follow(t)
-		return w.served.requests.Load() == 1
+		return w.served.requests(t)-before == 1
 	}, patience, 10*time.Millisecond, "no single request when nothing changes\n%s", w.log)
 }
 

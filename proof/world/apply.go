@@ -90,16 +90,6 @@ func (w *World) unheard(c *change, s Step, before *model) {
 	}
 }
 
-// namesOf are all names of a file.
-func (m *model) namesOf(n *node) (paths []string) {
-	for p, other := range m.entries() {
-		if other == n {
-			paths = append(paths, p)
-		}
-	}
-	return paths
-}
-
 // as calls f as an ordinary user, in a thread of its own.
 func as(user int, f func() error) error {
 	if user == 0 {

@@ -190,7 +190,7 @@ func (w *World) startSource() error {
 		}
 	}
 	switch w.faults.from {
-	case "other":
+	case "other", "several":
 		return w.start("other")
 	case "local":
 		return w.start("mirror")
@@ -314,6 +314,7 @@ func (w *World) rollBackCopy() error {
 		}
 	}
 	w.permits["adopt"], w.permits["adopt2"], w.faults.lost = true, true, true
+	w.kept[0] = nil // what it had since is lost, and not by mirror
 	err := w.eye.closed(func() error {
 		return run("sh", "-c", `rm -rf "$1" && mv "$2" "$1"`, "sh", w.copies[0], kept)
 	})

@@ -45,6 +45,7 @@
 //	around.go                        trees, markers and disks: transitions
 //	transition.go                    programs and their options: transitions
 //	rest.go                          what is compared, and when
+//	keep.go                          names that are one file; what backups keep
 //	end.go                           how programs end, stop and go on
 //	start.go                         how programs are started, and started again
 //	apply.go                         a change on disk and in the model

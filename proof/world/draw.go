@@ -10,9 +10,15 @@ import (
 func Draw(seed uint64, phases int) []Step {
 	d := &drawer{rand: rand.New(rand.NewPCG(seed, 14)), m: newModel()}
 	d.long = phases > 1
-	d.links, d.mmap = d.rand.IntN(4) == 0, d.rand.IntN(4) == 0
+	d.kept, d.links, d.mmap = d.rand.IntN(3) == 0, d.rand.IntN(4) == 0, d.rand.IntN(4) == 0
 	steps := []Step{d.begin()}
 	plant(d.m)
+	if d.rand.IntN(3) == 0 { // a large file, which will change in places
+		big := Step{Name: "big", Args: []string{"s0/k0/f0", d.version()}}
+		if changeOf(big.Name).model(d.m, big.Args) == nil {
+			steps = append(steps, big)
+		}
+	}
 	for range phases {
 		for range 8 + d.rand.IntN(40) {
 			steps = append(steps, d.next()...)
@@ -33,7 +39,19 @@ func (d *drawer) begin() Step {
 		"first=" + pickOf(d.rand, "watch", "mirror"),
 		"rights=" + pickOf(d.rand, "root", "root", "user"),
 		"mounts=" + pickOf(d.rand, "", "", "--cross-mounts"),
+		"links=" + d.option(d.kept, "--hard-links"),
+		"sparse=" + pickOf(d.rand, "", "", "--sparse"),
+		"backup=" + pickOf(d.rand, "", "", "yes"),
 	}}
+}
+
+// option is an option of mirror in all of this world, or none. Files have several names where they stay one.
+func (d *drawer) option(on bool, name string) string {
+	if !on {
+		return ""
+	}
+	d.links = true
+	return name
 }
 
 // next draws the next steps: a change, several at once, a transition, a pause.
@@ -66,7 +84,7 @@ func (d *drawer) change() []Step {
 	for range 20 {
 		c := weighted(d.rand, changes, func(c change) int { return c.weight })
 		a := c.draw(d)
-		if a == nil || d.only != "" && slices.Contains([]string{"link", "many", "big"}, c.name) {
+		if a == nil || d.only != "" && slices.Contains([]string{"link", "second", "many", "big"}, c.name) {
 			continue
 		}
 		next := d.m.clone()

@@ -168,7 +168,7 @@ func (e *eye) keeps(i, seq int, m *model) {
 func (w *World) behind(m *model, seq int) (lines []string) {
 	seen := m.entries()
 	for p, n := range seen {
-		if !w.history.everWas(p, n, seq) {
+		if !w.history.everWas(p, n, seq) && !(n.kind == file && w.history.leftOut(p, seq)) {
 			lines = append(lines, fmt.Sprintf("%q: %c %s is older", p, n.kind, begins(n.data)))
 		}
 	}
@@ -176,7 +176,7 @@ func (w *World) behind(m *model, seq int) (lines []string) {
 	wanted := w.model.copyable().entries()
 	w.mu.Unlock()
 	for p := range wanted {
-		if seen[p] == nil && !within(p, "mnt") && !w.history.lackedSince(p, seq) {
+		if seen[p] == nil && !within(p, "mnt") && !w.history.lackedSince(p, seq) && !w.history.leftOut(p, seq) {
 			lines = append(lines, fmt.Sprintf("%q is missing", p))
 		}
 	}

@@ -40,6 +40,51 @@ var fileChanges = []change{
 		model: func(m *model, a []string) error { return m.put(a[0], newFile(content(number(a[1]), 5<<20))) },
 		disk:  func(s site, a []string) error { return s.putAside(a[0], content(number(a[1]), 5<<20), nil) },
 	}, {
+		name: "places", weight: 5, rough: true, // a large file, here and there, in place
+		draw: func(d *drawer) []string { return d.args(d.large(), d.version(), d.number(5)) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(patched(n.data, number(a[1]), number(a[2]), nil))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error {
+			f, err := os.OpenFile(s.path(a[0]), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			info, err := f.Stat()
+			if err == nil {
+				patched(make([]byte, info.Size()), number(a[1]), number(a[2]), func(text []byte, at int) {
+					_, writeErr := f.WriteAt(text, int64(at))
+					err = errors.Join(err, writeErr)
+				})
+			}
+			return err
+		},
+		grows: func(m *model, a []string) map[string]growth {
+			was := m.find(a[0]).data
+			return m.growing(a[0], growth{data: patched(was, number(a[1]), number(a[2]), nil), over: was})
+		},
+	}, {
+		name: "grow", weight: 2, // a large file, at its end
+		draw: func(d *drawer) []string { return d.args(d.large(), d.version(), d.number(200000)) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(slices.Concat(n.data, content(number(a[1]), number(a[2]))))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error {
+			return s.rewrite(a[0], os.O_APPEND, content(number(a[1]), number(a[2])))
+		},
+		grows: func(m *model, a []string) map[string]growth {
+			return m.growing(a[0], growth{data: slices.Concat(m.find(a[0]).data, content(number(a[1]), number(a[2])))})
+		},
+	}, {
 		name: "write", weight: 5, rough: true, // in place, in two parts
 		draw: func(d *drawer) []string { return d.args(d.some(file), d.version(), d.size()) },
 		model: func(m *model, a []string) error {
@@ -184,7 +229,7 @@ var fileChanges = []change{
 		},
 		away: func(a []string) []string { return a[:1] },
 	}, {
-		name: "link", weight: 1, // a second name; what is written by one of them is heard there only
+		name: "link", weight: 3, // a second name; what is written by one of them is heard there only
 		draw: func(d *drawer) []string {
 			if !d.links {
 				return nil
@@ -203,6 +248,20 @@ var fileChanges = []change{
 		},
 		disk: func(s site, a []string) error { return os.Link(s.path(a[0]), s.path(a[1])) },
 	}, {
+		name: "second", weight: 2, // what is heard under one of several names
+		draw: func(d *drawer) []string { return d.args(d.several(), d.version()) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(slices.Concat(n.data, content(number(a[1]), 40)))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error { return s.rewrite(a[0], os.O_APPEND, content(number(a[1]), 40)) },
+		grows: func(m *model, a []string) map[string]growth {
+			return m.growing(a[0], growth{data: slices.Concat(m.find(a[0]).data, content(number(a[1]), 40))})
+		},
+	}, {
 		name: "mmap", weight: 1, rough: true,
 		draw: func(d *drawer) []string {
 			if !d.mmap {
@@ -219,6 +278,23 @@ var fileChanges = []change{
 		},
 		disk: func(s site, a []string) error { return mapped(s.path(a[0]), number(a[1])) },
 	},
+}
+
+// patched returns data with other bytes at some places, which are the same for equal sizes and versions.
+func patched(data []byte, version, places int, write func(text []byte, at int)) []byte {
+	data = slices.Clone(data)
+	for i := range places {
+		text := content(version, 30+i)
+		if i == 1 {
+			text = make([]byte, 150_000) // a hole
+		}
+		at := (version*7919*4099 + i*1_300_021) % max(len(data)-len(text), 1)
+		copy(data[at:], text)
+		if write != nil {
+			write(text[:min(len(text), len(data)-at)], at)
+		}
+	}
+	return data
 }
 
 // moments are bytes that a file has for a moment, under all its names.

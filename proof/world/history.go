@@ -13,8 +13,9 @@ import (
 type history struct {
 	mu     sync.Mutex
 	places map[string]*place
-	seq    int            // one more with each change
-	going  map[string]int // what a change that is under way may have taken away
+	seq    int              // one more with each change
+	leaves func(*node) bool // whether mirror may leave a file out now; nil: it leaves out none
+	going  map[string]int   // what a change that is under way may have taken away
 }
 
 // place is what is known of one path.
@@ -22,6 +23,7 @@ type place struct {
 	kinds    map[kind]int   // by kind: the last change after which it was there
 	contents map[digest]int // likewise by contents
 	targets  map[string]int
+	left     int // the last change after which it was a file that mirror may leave out
 	growing  []growth
 	absences []absence
 	there    bool
@@ -116,6 +118,9 @@ func (h *history) note(p string, n *node) {
 	switch n.kind {
 	case file:
 		at.contents[n.hash] = h.seq
+		if h.leaves != nil && h.leaves(n) {
+			at.left = h.seq
+		}
 	case link:
 		at.targets[n.target] = h.seq
 	}
@@ -231,6 +236,14 @@ func (h *history) mayLack(p string, had kind, since time.Time) bool {
 		}
 	}
 	return false
+}
+
+// leftOut reports whether there was a file at p, at or after change number since, that mirror may leave out.
+func (h *history) leftOut(p string, since int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := h.places[p]
+	return at != nil && at.left >= since && at.left > 0
 }
 
 // lackedSince reports whether p was absent at or after change number since.

@@ -215,6 +215,16 @@ func (n *node) collect(at string, all map[string]*node) {
 	}
 }
 
+// namesOf are all names of a file.
+func (m *model) namesOf(n *node) (paths []string) {
+	for p, other := range m.entries() {
+		if other == n {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
 // below are the paths of some kind at or below one, sorted; of any kind without one.
 func (m *model) below(top string, kinds ...kind) (paths []string) {
 	all := m.entries()

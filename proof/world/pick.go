@@ -16,7 +16,8 @@ type drawer struct {
 	saved *model // by the transition save
 	last  int    // the last version
 	long  bool   // it may take its time
-	links bool
+	links bool   // files get several names
+	kept  bool   // and mirror keeps them
 	mmap  bool
 	user  bool   // in what users may change
 	only  string // in this directory of the root
@@ -60,6 +61,19 @@ func (d *drawer) args(a ...string) []string {
 // some is an entry of one of the kinds, not in a stable directory; "" if there is none.
 func (d *drawer) some(kinds ...kind) string {
 	return d.choose(func(p string) bool { return true }, kinds...)
+}
+
+// leastLarge is the size from which mirror asks for the blocks of a file (wire.LeastPatched), in bytes.
+const leastLarge = 4 << 20
+
+// large is a file that changes in places.
+func (d *drawer) large() string {
+	return d.choose(func(p string) bool { return len(d.m.find(p).data) >= leastLarge }, file)
+}
+
+// several is a name of a file that has others.
+func (d *drawer) several() string {
+	return d.choose(func(p string) bool { return len(d.m.namesOf(d.m.find(p))) > 1 }, file)
 }
 
 // loose is an entry that may move or go.

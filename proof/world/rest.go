@@ -119,6 +119,9 @@ func (w *World) mend() error {
 
 // hardRest puts everything right and waits until the copies are equal.
 func (w *World) hardRest() {
+	if len(w.faults.limits) > 0 {
+		w.softRest() // as long as something is left out
+	}
 	if err := w.mend(); err != nil {
 		w.finding("rig", "%v", err)
 		return
@@ -152,6 +155,7 @@ func (w *World) hardRest() {
 	case !equal:
 		w.finding("differs", "%s; copy 1: %s; copy 2: %s; %s", w.worst(), brief(lines[1]), brief(lines[2]), w.states())
 	default:
+		w.keeps()
 		w.say("equal after %v, %d releases, %d looks", time.Since(begun).Round(time.Millisecond), releases, w.eye.looks.Load())
 		w.permits, w.faults = map[string]bool{}, faults{}
 		w.unsure.Store(false)
@@ -204,7 +208,7 @@ func (w *World) compare() (lines [3][]string) {
 			lines[1+i] = []string{err.Error()}
 			continue
 		}
-		lines[1+i] = differences(want, m, true)
+		lines[1+i] = append(differences(want, m, true), w.unlikeLinks(want, m)...)
 	}
 	return lines
 }

@@ -57,7 +57,7 @@ func scanEntry(name string, dev uint64, known map[uint64]*node) (*node, error) {
 	n := &node{mode: stat.Mode & 0o777, mtime: info.ModTime()}
 	switch info.Mode().Type() {
 	case 0:
-		if was := known[stat.Ino]; was != nil && stat.Nlink > 1 { // another file may have its number by now
+		if was := known[stat.Ino]; was != nil && stat.Nlink > 1 && was.isOf(info) { // another file may have its number by now
 			return was, nil
 		}
 		n.kind = file
@@ -81,6 +81,11 @@ func scanEntry(name string, dev uint64, known map[uint64]*node) (*node, error) {
 		n.kind = fifo
 	}
 	return n, nil
+}
+
+// isOf reports whether a file that was read has that size and time.
+func (n *node) isOf(info fs.FileInfo) bool {
+	return int64(len(n.data)) == info.Size() && n.mtime.Equal(info.ModTime())
 }
 
 // readFile reads a file that may be another kind of entry by now.

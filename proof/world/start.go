@@ -16,7 +16,7 @@ func (w *World) begin(given []string) error {
 		key, value, _ := strings.Cut(g, "=")
 		w.given[key] = value
 	}
-	for name, size := range map[string]string{"source": "160M", "copy": "60M"} {
+	for name, size := range map[string]string{"source": "160M", "copy": "100M"} {
 		switch w.given[name] {
 		case "xfs":
 			size = "320M" // at least
@@ -35,12 +35,15 @@ func (w *World) begin(given []string) error {
 	err := errors.Join(os.Mkdir(w.src, 0o755), os.Mkdir(w.site.aside, 0o777), os.Chmod(w.site.aside, 0o777))
 	if w.given["rights"] == "user" {
 		w.user = user
-		for _, c := range w.copies {
+		for _, c := range slices.Concat(w.copies[:], w.backups()) {
 			err = errors.Join(err, os.Mkdir(c, 0o755), os.Chown(c, user, user))
 		}
 	}
 	for _, p := range w.programs {
 		p.user = w.user
+	}
+	for _, b := range w.backups() {
+		err = errors.Join(err, os.MkdirAll(b, 0o755))
 	}
 	if err == nil {
 		err = w.plant()
@@ -125,7 +128,27 @@ func (w *World) argsOf(p *program) []string {
 	case w.faults.from == "local":
 		from = w.src
 	}
-	return append(append([]string{"mirror", "--interval", "300ms", "--max-delete", w.given["max-delete"]}, p.options...), from, to)
+	options := []string{"mirror", "--interval", "300ms", "--max-delete", w.given["max-delete"]}
+	for _, option := range []string{w.given["links"], w.given["sparse"]} {
+		if option != "" {
+			options = append(options, option)
+		}
+	}
+	if backups := w.backups(); backups != nil {
+		options = append(options, "--backup-dir", backups[slices.Index(w.copies[:], to)])
+	}
+	if p.name == "mirror" && w.faults.from == "several" {
+		from += " http://" + w.address["other"] + "/"
+	}
+	return slices.Concat(options, p.options, strings.Fields(from), []string{to})
+}
+
+// backups are the backup directories of the two copies, if they have any.
+func (w *World) backups() []string {
+	if w.given["backup"] == "" {
+		return nil
+	}
+	return []string{w.copies[0] + "-backup", w.copies[1] + "-backup"}
 }
 
 // start starts a program, unless it runs.

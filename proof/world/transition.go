@@ -162,13 +162,24 @@ var optionTransitions = []transition{
 			}
 			return w.start("mirror")
 		}},
-	{"from", 2, always([]string{"", "other", "local"}), func(w *World, a []string) error {
+	{"mirror-limits", 6, always([]string{"--max-size 300", "--min-size 60", "--min-size 25 --max-size 4000", "--max-age 1h", "--max-size 1000000"}, []string{"kill", "term"}), func(w *World, a []string) error {
+		if err := w.endBy("mirror", a[1]); err != nil {
+			return err
+		}
+		w.mu.Lock()
+		w.programs["mirror"].options = strings.Fields(a[0])
+		w.faults.limits = append(w.faults.limits, limitOf(a[0]))
+		w.history.coming(w.model, w.model, nil)
+		w.mu.Unlock()
+		return w.start("mirror")
+	}},
+	{"from", 3, always([]string{"", "other", "local", "several"}), func(w *World, a []string) error {
 		if err := w.endBy("mirror", "term"); err != nil {
 			return err
 		}
 		w.faults.from = a[0]
 		w.permits["adopt"] = true // if the copy was made before the source had an id
-		if a[0] == "other" {
+		if a[0] == "other" || a[0] == "several" {
 			if err := w.start("other"); err != nil {
 				return err
 			}

@@ -41,7 +41,8 @@ type World struct {
 	unsure   atomic.Bool // a change may have failed in the middle of a file, or was not heard: what a copy shows of files need not be a version
 	linkless atomic.Bool // mirror runs, or ran, with --no-links
 	saved    *model
-	covered  *node // by a mount
+	kept     [2]map[digest]string // with backups: what the copies had when all was equal, by bytes
+	covered  *node                // by a mount
 	begun    time.Time
 	eye      *eye
 	counted  map[string]int
@@ -55,10 +56,12 @@ func newWorld() (*World, error) {
 	if err != nil {
 		return nil, err
 	}
+	h := newHistory()
 	w := &World{
-		top: top, begun: time.Now(), model: newModel(), history: newHistory(), given: map[string]string{}, permits: map[string]bool{},
+		top: top, begun: time.Now(), model: newModel(), history: h, given: map[string]string{}, permits: map[string]bool{},
 		programs: map[string]*program{}, address: map[string]string{}, disks: map[string]*filesystem{}, counted: map[string]int{},
 	}
+	h.leaves = w.leavesOut
 	for _, name := range []string{"serve", "serve2", "other", "metrics"} {
 		w.address[name] = proof.FreeAddress(rand.IntN)
 	}

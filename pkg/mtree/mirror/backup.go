@@ -39,10 +39,21 @@ func (c *Config) backupOptions(r *replica.Replica) *backup.Options {
 	if path, err := replica.Resolve(c.Dest); err == nil {
 		o.Dest = path
 	}
-	if c.Source != "" && !remote.IsURL(c.Source) {
-		o.Source = c.Source
+	others := c.otherSources() // guard (c.otherSources() -> nil): TestABackupInAnotherSource
+	for _, source := range append(others, c.Source) {
+		if source != "" && !remote.IsURL(source) {
+			o.Sources = append(o.Sources, source)
+		}
 	}
 	return o
+}
+
+// otherSources returns the further sources.
+func (c *Config) otherSources() (all []string) {
+	for i := range c.Others {
+		all = append(all, c.Others[i].Source)
+	}
+	return all
 }
 
 // recallBackup takes the backup directory of the copy, if it has one and c names none: what is released or
@@ -55,6 +66,18 @@ func (c *Config) recallBackup(noted string, err error) error {
 		c.BackupDir = noted
 	}
 	return nil
+}
+
+// noteLimit writes --max-delete down, for a repair that is not given any.
+func (c *Config) noteLimit(r *replica.Replica) error {
+	if c.DryRun || c.repair { // guard (without c.repair): TestARepairHoldsWhatItsMirrorHolds
+		return nil
+	}
+	text := c.MaxDelete
+	if text == defaultMaxDelete {
+		text = ""
+	}
+	return exit.With(exit.Local, r.NoteLimit(text), "")
 }
 
 // beginBackup lets the backup directory know that a pass begins.

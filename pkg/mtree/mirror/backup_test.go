@@ -383,3 +383,15 @@ func TestKilledWithABackup(t *testing.T) {
 	look()
 	b.requireIdle()
 }
+
+// A backup directory in the second of several local sources was taken: that would publish it, and the copy would have it.
+func TestABackupInAnotherSource(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	other := newTree(t, "a = x")
+	b.config.Others = []Other{{Source: other.root}}
+	b.config.BackupDir = other.path("backup")
+	require.Equal(t, exit.Usage, exit.Of(b.once()))
+	require.NoDirExists(t, b.config.BackupDir)
+	b.config.BackupDir = "../backup"
+	b.equal(s)
+}

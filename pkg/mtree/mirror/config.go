@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/limits"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
@@ -35,7 +37,7 @@ type Config struct {
 	Jobs        int           // steps under way at once; 0: 8. BWLimit lowers it until each has 64 KiB/s
 
 	NoDelete    bool     // entries that the source no longer has stay
-	MaxDelete   string   // if more entries would be deleted, all are held: a share of all entries ("50%") or a number; "": "50%"
+	MaxDelete   string   // if more entries would be deleted, all are held: a share of all entries ("50%") or a number; "": "50%", and for a repair that of the mirror that ran last
 	Adopt       bool     // take over a directory that is not a copy, or is one of another tree
 	Sums        bool     // the first pass compares files of equal size and mtime by their sums
 	DryRun      bool     // write what one pass would change, and change nothing
@@ -159,9 +161,6 @@ func (c Config) withDefaults() Config {
 		// A server drops clients that read too slowly, so a low limit allows few streams.
 		c.Jobs = min(c.Jobs, int(max(1, c.BWLimit/leastStream)))
 	}
-	if c.MaxDelete == "" {
-		c.MaxDelete = defaultMaxDelete
-	}
 	if c.Durability == "" {
 		c.Durability = Batch
 	}
@@ -254,7 +253,7 @@ func (c *Config) compile() (r rules, err error) {
 	if r.last, err = glob.Excluding(c.Last); err != nil {
 		return r, exit.With(exit.Usage, err, "")
 	}
-	if r.limit, err = gate.ParseLimit(c.MaxDelete); err != nil {
+	if r.limit, err = gate.ParseLimit(cmp.Or(c.MaxDelete, defaultMaxDelete)); err != nil {
 		return r, exit.With(exit.Usage, err, "")
 	}
 	if err := c.limits().Check(); err != nil { // guard: TestLimitsThatAreRefused
@@ -266,8 +265,8 @@ func (c *Config) compile() (r rules, err error) {
 	if r.rights.Owns() && !c.DryRun && !machine.MayChown() { // guard: chmod-chown.txtar
 		return r, exit.With(exit.Usage, errors.New("--chown: this user may not give files away"), "run mirror as root, or with CAP_CHOWN")
 	}
-	if c.PrintFormat != "" && c.PrintFormat != Text && c.PrintFormat != JSON {
-		return r, exit.With(exit.Usage, fmt.Errorf("bad print format %q", c.PrintFormat), `want "text" or "json"`)
+	if err := c.checkPrint(); err != nil {
+		return r, err
 	}
 	if c.BackupKeep != 0 && c.BackupDir == "" || c.BackupKeep < 0 {
 		return r, exit.With(exit.Usage, errors.New("--backup-keep without --backup-dir"), "give both")
@@ -278,4 +277,29 @@ func (c *Config) compile() (r rules, err error) {
 		return r, exit.With(exit.Usage, fmt.Errorf("bad durability %q", c.Durability), `want "batch", "file" or "none"`)
 	}
 	return r, nil
+}
+
+// checkPrint refuses formats that are not known.
+func (c *Config) checkPrint() error {
+	if c.PrintFormat != "" && c.PrintFormat != Text && c.PrintFormat != JSON {
+		return exit.With(exit.Usage, fmt.Errorf("bad print format %q", c.PrintFormat), `want "text" or "json"`)
+	}
+	return nil
+}
+
+// newPrinter returns the printer of --print; nil: there is none. A dry run has lines of its own.
+func (c *Config) newPrinter() *actions.Printer {
+	if c.DryRun {
+		return nil
+	}
+	return actions.NewPrinter(c.Print, c.PrintFormat == JSON, c.Log, &c.Stats.PrintLost)
+}
+
+// say writes a line into the output, or into the log if the output has lines of --print.
+func (c *Config) say(line string) {
+	if c.Print != nil && !c.DryRun {
+		c.Log.Info(line)
+		return
+	}
+	_, _ = io.WriteString(c.Out, line+"\n")
 }

@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 		err := Once(context.Background(), Config{
 			Source: source, Dest: os.Getenv("MIRROR_TEST_DEST"), Out: os.Stdout,
 			Durability: os.Getenv("MIRROR_TEST_DURABILITY"), BackupDir: os.Getenv("MIRROR_TEST_BACKUP"), commitFiles: commit,
+			HardLinks: os.Getenv("MIRROR_TEST_LINKS") != "", Sparse: os.Getenv("MIRROR_TEST_SPARSE") != "",
 		})
 		if err != nil {
 			fmt.Println(err)

@@ -44,7 +44,7 @@
 //	release.go                   Release: held deletions carried out
 //	mirror.go                    source and copy, opened
 //	hook.go                      --exec
-//	backup.go                    --backup-dir
+//	backup.go                    --backup-dir; what of the options a later repair goes by
 //	page.go                      the page of --metrics
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error

@@ -26,6 +26,12 @@ import (
 // linked names which files below root are one: "a/f=b/g c/h=d/i".
 func linked(t testing.TB, root string) string {
 	t.Helper()
+	return namesBelow(t, root, 2)
+}
+
+// namesBelow names the files below root that have that many names there, or more.
+func namesBelow(t testing.TB, root string, least int) string {
+	t.Helper()
 	byNode := map[uint64][]string{}
 	require.NoError(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -46,7 +52,7 @@ func linked(t testing.TB, root string) string {
 	}))
 	var groups []string
 	for _, names := range byNode {
-		if len(names) > 1 {
+		if len(names) >= least {
 			slices.Sort(names)
 			groups = append(groups, strings.Join(names, "="))
 		}
@@ -445,6 +451,47 @@ func TestLinksInACopyOfACopy(t *testing.T) {
 	second.idle()
 }
 
+// A copy of a copy looked at the first one while that had changed a file under one name and not linked the
+// others to it yet: that name came apart from the others for good, and they kept the old bytes.
+func TestTheOtherNameInACopyOfACopy(t *testing.T) {
+	for name, during := range map[string]string{"before it looks at the others": "/last", "when it begins to": "/?txt"} {
+		t.Run(name, func(t *testing.T) {
+			s, b := overHTTP(t, "a/f = one", "c/solo = x", "last = 1")
+			s.link("a/f", "b/g", "c/h")
+			b.config.HardLinks, b.config.Last = true, []string{"/last"}
+			b.equalLinks(s)
+			second := copyOf(t, b)
+			second.config.HardLinks = true
+			second.equalLinks(s)
+			s.change("c/more = x")
+			b.equalLinks(s)
+
+			s.change("last = 2")
+			require.NoError(t, os.WriteFile(s.path("b/g"), []byte("grown"), 0o644))
+			s.publish("b/g")
+			looked := false
+			b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+				if !looked && keyOf(r) == during && b.read("b/g") == "grown" {
+					looked = true
+					for range 2 {
+						_ = second.once()
+					}
+					require.Equal(t, "grown", second.read("b/g"))
+				}
+				return false
+			})
+			b.equalLinks(s)
+			require.True(t, looked)
+			second.equalLinks(s)
+			second.idle()
+			require.NoError(t, os.WriteFile(s.path("a/f"), []byte("and again"), 0o644))
+			s.publish("a/f")
+			b.equalLinks(s)
+			second.equalLinks(s)
+		})
+	}
+}
+
 // What a link takes the place of goes to the backup directory, as what is fetched does; a name that has the
 // right bytes and is only linked anew does not.
 func TestBackupOfLinkedNames(t *testing.T) {
@@ -571,7 +618,7 @@ func TestLinkedNamesWithWrongBytes(t *testing.T) {
 		require.NoError(t, dir.Close())
 		f.Path, f.Kept = "a/f", is.CTime // as if no write had told of it
 		r.Links.Note(f)
-		r.Links.Commit()
+		r.Links.Commit(false)
 		r.Close()
 		require.NoError(t, Verify(t.Context(), Config{Dest: b.config.Dest, Log: b.config.Log, Out: &b.out}, true))
 		require.Equal(t, "one", b.read("a/f"))
@@ -605,4 +652,19 @@ func TestOwnersThatAreNotCopied(t *testing.T) {
 	s.change("a/x = x")
 	require.NoError(t, b.once())
 	require.Equal(t, "a/f=b/g", linked(t, b.config.Dest))
+}
+
+// The index of links was removed. A change through one name did not reach the others until the next full walk, which
+// was not due for a week.
+func TestALostIndexOfLinksIsMadeByAWalk(t *testing.T) {
+	eachLinked(t, func(t *testing.T, s *tree, b *bench) {
+		b.equalLinks(s)
+		require.NoError(t, os.Remove(b.path(".tidemark/links")))
+		require.NoError(t, b.once())
+		require.Contains(t, b.out.String(), "listed 4 directories, fetched 0 files")
+		require.NoError(t, os.WriteFile(s.path("b/g"), []byte("grown"), 0o644))
+		s.publish("b/g")
+		b.equalLinks(s)
+		b.idle()
+	})
 }

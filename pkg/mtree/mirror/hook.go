@@ -58,7 +58,8 @@ func (h *hook) changing(r *replica.Replica) {
 	if h.noted.Load() {
 		return
 	}
-	defer h.noted.Store(true) // nobody changes anything before the note is there
+	// Nobody changes anything before the note is there.
+	defer h.noted.Store(true) // guard (defer h.noted.Store(true) -> h.noted.Store(true)): TestTheNoteComesBeforeAnyChange
 	if err := r.SetUntold(); err != nil {
 		h.config.Log.Warn("--exec: if mirror is killed now, the command is never told what changed", "error", err)
 	}
@@ -96,7 +97,7 @@ func (h *hook) run(ctx context.Context, r *replica.Replica) error {
 }
 
 // execute runs the command in the copy, in a process group of its own. When ctx ends, the group gets
-// SIGTERM, and after hookGrace SIGKILL.
+// SIGTERM, and hookGrace after that SIGKILL.
 func (h *hook) execute(ctx context.Context, dest string) error {
 	cmd := exec.CommandContext(ctx, "sh", "-c", h.config.Exec)
 	cmd.Dir = dest
@@ -106,11 +107,15 @@ func (h *hook) execute(ctx context.Context, dest string) error {
 	cmd.Env = append(os.Environ(), "TIDEMARK_ROOT="+dest, "TIDEMARK_STAMP="+h.stamp.String())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(h.paths.Text()), os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	var end time.Time // when the group gets SIGKILL
+	cmd.Cancel = func() error {
+		end = time.Now().Add(hookGrace)
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+	}
 	cmd.WaitDelay = hookGrace
 	err := cmd.Run()
-	if ctx.Err() != nil && cmd.Process != nil {
-		endGroup(cmd.Process.Pid)
+	if !end.IsZero() {
+		endGroup(cmd.Process.Pid, end)
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		return nil // it has ended well, but something that it left running does not read its stdin
@@ -118,11 +123,11 @@ func (h *hook) execute(ctx context.Context, dest string) error {
 	return err
 }
 
-// endGroup ends what is left of a process group that got SIGTERM. It takes hookGrace at most.
-func endGroup(group int) {
+// endGroup waits for what is left of a process group that got SIGTERM, and ends it at that time.
+func endGroup(group int, end time.Time) {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for end := time.Now().Add(hookGrace); time.Now().Before(end); <-look.C {
+	for ; time.Now().Before(end); <-look.C {
 		if syscall.Kill(-group, 0) != nil {
 			return // all have ended
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -87,6 +89,25 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	require.Equal(t, 1, runs())
 }
 
+// A pass of a mirror that runs fails at its end: --exec is told at once what it did, and not after the next one.
+func TestExecAfterAPassThatFailed(t *testing.T) {
+	everyWay(t, func(t *testing.T, s *tree, b *bench) {
+		b.equal(s)
+		told := b.told()
+		b.config.Out = io.Discard
+		m, err := open(b.config)
+		require.NoError(t, err)
+		defer m.close()
+		require.NoError(t, os.MkdirAll(b.path(".tidemark/uncopied/x"), 0o755)) // it cannot write what it left out
+		s.change("g = g", "out -> /etc")
+		d := &daemon{mirror: m}
+		require.NoError(t, d.turn(t.Context()))
+		require.Equal(t, 1, d.tries)
+		require.Len(t, told(), 1)
+		require.Equal(t, []string{"g"}, told()[0][1:])
+	}, "f = f")
+}
+
 // told makes --exec append what it is told to a file, and returns what reads it: for each run a
 // list of paths, and the stamp.
 func (b *bench) told() func() (runs [][]string) {
@@ -94,7 +115,7 @@ func (b *bench) told() func() (runs [][]string) {
 	b.config.Exec = `{ echo "$TIDEMARK_ROOT $TIDEMARK_STAMP"; tr '\0' '\n'; echo; } >` + notes + ".new; cat " + notes + ".new >>" + notes // whole runs only
 	return func() (runs [][]string) {
 		text, err := os.ReadFile(notes)
-		if err != nil {
+		if err != nil || len(text) == 0 {
 			return nil
 		}
 		for run := range strings.SplitSeq(strings.TrimSuffix(string(text), "\n\n"), "\n\n") {
@@ -182,6 +203,31 @@ func TestExecIsOwedAfterAKill(t *testing.T) {
 	}, "f = f")
 }
 
+// Of two steps that change something at once, neither begins before the note is there: if it is killed then, the
+// next mirror would not know that anything changed.
+func TestTheNoteComesBeforeAnyChange(t *testing.T) {
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/copy", 0o755))
+	c := Config{Exec: "true", Dest: "/copy"}.withDefaults()
+	r, err := replica.Open(c.replicaOptions())
+	require.NoError(t, err)
+	defer r.Close()
+	h := &hook{config: &c}
+	made := 0
+	k.Fail = func(call string) error {
+		if call == "open untold" {
+			made++
+			require.False(t, h.noted.Load(), "another step would go on")
+		}
+		return nil
+	}
+	h.changing(r)
+	require.True(t, h.noted.Load())
+	require.True(t, r.IsUntold())
+	h.changing(r)
+	require.Equal(t, 1, made)
+}
+
 // --exec may leave its stdin alone, however much there is.
 func TestExecThatReadsNothing(t *testing.T) {
 	s, b := overHTTP(t)
@@ -210,4 +256,27 @@ func TestExecEndsWithItsMirror(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	require.FileExists(t, ended)
+}
+
+// A command that ignores SIGTERM gets SIGKILL after 3 s, with all in its group. Its shell got that then, and what the shell had started
+// 3 s later: by then mirror had been ended as one that hangs, with 143, and left it running.
+func TestExecThatStays(t *testing.T) {
+	_, b := overHTTP(t, "f = f")
+	pid := filepath.Join(t.TempDir(), "pid")
+	b.config.Exec = "trap '' TERM; sleep 1000 & echo $! >" + pid + ".new; mv " + pid + ".new " + pid + "; wait"
+	b.config.Out = io.Discard
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, b.config) }()
+	require.Eventually(t, func() bool { _, err := os.Stat(pid); return err == nil }, 20*time.Second, time.Millisecond)
+	cancel()
+	stopped := time.Now()
+	require.NoError(t, <-done)
+	require.Less(t, time.Since(stopped), 2*hookGrace-time.Second)
+	text, err := os.ReadFile(pid)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // it may wait for somebody who asks what became of it
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(text)) + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	}, time.Second, time.Millisecond)
 }

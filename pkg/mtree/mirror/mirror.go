@@ -1,6 +1,9 @@
 package mirror
 
 import (
+	"cmp"
+	"errors"
+
 	"golang.org/x/time/rate"
 
 	"tidemark/pkg/mtree/internal/machine"
@@ -63,7 +66,7 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	m.joinSources()
-	c.Stats.recall(m.replica, c.Now().Time())
+	m.recallStats()
 	m.hook.config = &m.config
 	m.hook.recall(m.replica)
 	return m, nil
@@ -102,7 +105,7 @@ func (m *mirror) openReplica(before *replica.Replica) error {
 		r.Close()
 		return err
 	}
-	if err := m.config.openBackup(r); err != nil {
+	if err := errors.Join(m.config.openBackup(r), m.config.noteLimit(r)); err != nil {
 		r.Close()
 		return err
 	}
@@ -119,4 +122,27 @@ func (c *Config) replicaOptions() *replica.Options {
 func (m *mirror) close() {
 	m.source.Close()
 	m.replica.Close()
+}
+
+// recallStats takes the numbers that go on from one run to the next out of what the last run published: a
+// source that does not answer at the start must not hide how old the copy is.
+func (m *mirror) recallStats() {
+	stats, s := m.config.Stats, m.replica.Status()
+	if held, err := m.replica.Held(); err == nil {
+		stats.Held.Store(held.Total())
+	}
+	stats.State.Store(stateNumber(&s))
+	stats.Unread.Store(int64(s.Unread))
+	counters := replica.CountersOf(&s)
+	stats.Incomplete.Store(counters.Incomplete)
+	stats.Failing.Store(counters.Failed)
+	if at := cmp.Or(s.Confirmed, s.Checkpoint); at != nil { // guard (at != nil -> false): TestWhatMetricsSayAfterARestart
+		sec, _ := at.Unix()
+		stats.Confirmed.Store(sec)
+		stats.history.begin(at.Time(), m.config.Now().Time())
+	}
+	if s.Root != nil {
+		sec, _ := s.Root.Unix()
+		stats.RootStamp.Store(sec)
+	}
 }

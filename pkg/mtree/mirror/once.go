@@ -3,12 +3,10 @@ package mirror
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"strings"
 
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
@@ -29,7 +27,7 @@ func Once(ctx context.Context, c Config) error {
 		return err
 	}
 	defer m.close()
-	m.printer = m.newPrinter()
+	m.printer = m.config.newPrinter()
 	m.config.Ready()
 	return errors.Join(m.passes(ctx), m.printer.CloseAll(ctx))
 }
@@ -101,11 +99,8 @@ func (m *mirror) once(ctx context.Context) (*pass.Result, error) {
 
 // tell writes the line of a pass into the output, or into the log if the output has lines of --print.
 func (m *mirror) tell(r *pass.Result) {
-	switch {
-	case m.printer != nil:
-		m.config.Log.Info(strings.TrimSuffix(r.Line(), "\n"))
-	case !m.config.Quiet:
-		_, _ = io.WriteString(m.config.Out, r.Line())
+	if m.printer != nil || !m.config.Quiet {
+		m.config.say(strings.TrimSuffix(r.Line(), "\n"))
 	}
 }
 
@@ -115,13 +110,4 @@ func (m *mirror) summary(r *pass.Result) {
 		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled)
 	}
 	m.tell(r)
-}
-
-// newPrinter returns the printer of --print; nil: there is none. A dry run has lines of its own.
-func (m *mirror) newPrinter() *actions.Printer {
-	c := &m.config
-	if c.DryRun {
-		return nil
-	}
-	return actions.NewPrinter(c.Print, c.PrintFormat == JSON, c.Log, &c.Stats.PrintLost)
 }

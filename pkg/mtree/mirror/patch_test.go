@@ -15,11 +15,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -355,6 +357,47 @@ func TestBlocksThatChanged(t *testing.T) {
 	}
 }
 
+// A file whose bytes are doubted is fetched whole: what is made of it would be those bytes.
+func TestADoubtfulFileIsNotPatched(t *testing.T) {
+	old := noise(5 << 20)
+	s, b := patched(t, old)
+	require.NoError(t, os.Chtimes(b.path("log"), time.Time{}, replica.Doubtful.Time()))
+	s.put("log", edited(old, func(text []byte) []byte { text[9] ^= 1; return text }))
+	b.equal(s)
+	require.Equal(t, len(old), b.fetched())
+	blocks, _ := b.asked()
+	require.Zero(t, blocks)
+}
+
+// An answer for ranges that does not end is not read for ever.
+func TestRangesWithoutEnd(t *testing.T) {
+	const endless = 64 << 20 // bytes: far more than what waits between the two ends
+	old := noise(5 << 20)
+	s, b := patched(t, old)
+	s.put("log", edited(old, func(text []byte) []byte { text[5] ^= 1; text[2*blockTest] ^= 1; return text }))
+	var most atomic.Int64
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/log" || r.Header.Get("Range") == "" {
+			return false
+		}
+		w.Header().Set("Content-Type", "multipart/byteranges; boundary=x")
+		w.WriteHeader(http.StatusPartialContent)
+		junk, sent := bytes.Repeat([]byte("junk\r\n"), 10_000), int64(0)
+		for sent < endless {
+			n, err := w.Write(junk)
+			if sent += int64(n); err != nil {
+				break
+			}
+		}
+		most.Store(max(most.Load(), sent))
+		return true
+	})
+	b.equal(s)
+	require.Equal(t, len(old), b.fetched())
+	b.server.Close() // after its answers
+	require.Less(t, most.Load(), int64(endless))
+}
+
 // Ranges that never come, or are others than were asked for, end with the whole file.
 func TestRangesThatNeverCome(t *testing.T) {
 	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request, honest http.Handler){
@@ -411,6 +454,96 @@ func TestRangesThatNeverCome(t *testing.T) {
 			require.Equal(t, len(old), b.fetched())
 		})
 	}
+}
+
+// The rest of a file after ranges that were not its bytes was asked for by a range, too, and believed: a
+// proxy that alters ranges made a wrong file of it. It is fetched from its beginning.
+func TestRangesOfOtherBytes(t *testing.T) {
+	for name, places := range map[string][]int{"one range": {9 << 20}, "several": {9 << 20, 11 << 20}} {
+		t.Run(name, func(t *testing.T) {
+			old := noise(12 << 20)
+			s, b := patched(t, old)
+			s.put("log", edited(old, func(text []byte) []byte {
+				for _, at := range places {
+					text[at] ^= 1
+				}
+				return text
+			}))
+			b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != "/log" || r.Header.Get("Range") == "" {
+					return false
+				}
+				b.server.handler.ServeHTTP(&flippingWriter{w}, r)
+				return true
+			})
+			b.equal(s)
+			require.GreaterOrEqual(t, b.fetched(), len(old))
+			b.requireIdle()
+		})
+	}
+}
+
+// flippingWriter alters each byte of a body.
+type flippingWriter struct{ http.ResponseWriter }
+
+func (w *flippingWriter) Write(text []byte) (int, error) {
+	text = bytes.Clone(text)
+	for i := range text {
+		text[i] ^= 1
+	}
+	return w.ResponseWriter.Write(text)
+}
+
+// A refusal of ranges was taken for one of the file, as if the source might not read it, and each pass
+// asked for ranges again: firewalls refuse requests for many ranges.
+func TestRangesThatAreRefused(t *testing.T) {
+	for _, status := range []int{400, 403, 404, 405, 410, 416} {
+		for _, byServe := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d by serve %v", status, byServe), func(t *testing.T) {
+				old := noise(12 << 20)
+				s, b := patched(t, old)
+				s.put("log", edited(old, func(text []byte) []byte { text[9<<20] ^= 1; return append(text, noise(1000)...) }))
+				b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+					if r.URL.Path != "/log" || r.Header.Get("Range") == "" {
+						return false
+					}
+					if byServe {
+						w.Header().Set("Tidemark-Version", "1")
+					}
+					http.Error(w, "no ranges", status)
+					return true
+				})
+				b.equal(s)
+				b.requireIdle()
+			})
+		}
+	}
+}
+
+// An answer to ?blocks that something had kept, of the version before, made that version of the file
+// again, in each pass. It says nothing, and the whole file is fetched.
+func TestBlocksOfAnEarlierVersion(t *testing.T) {
+	old := noise(5 << 20)
+	s, b := patched(t, old)
+	s.put("log", edited(old, func(text []byte) []byte { text[9] ^= 1; return text }))
+	kept := ""
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.RawQuery, "blocks") {
+			return false
+		}
+		if kept == "" {
+			head, sums := blocksAnswer(b, r)
+			kept = head + "\n" + strings.Join(sums, "\n") + "\n\n"
+		}
+		w.Header().Set("Tidemark-Version", "1")
+		_, _ = io.WriteString(w, kept)
+		return true
+	})
+	b.equal(s)
+	s.put("log", edited(old, func(text []byte) []byte { text[3<<20] ^= 1; return text }))
+	b.equal(s)
+	require.GreaterOrEqual(t, b.fetched(), len(old))
+	b.requireIdle()
 }
 
 // Ranges that break off are asked for from there on.

@@ -30,10 +30,21 @@ type cutMode struct {
 	mount      string   // options
 	check      []string // must end with 0 after the journal was replayed
 	durability string
-	log        bool // records are in .tidemark/records, as without extended attributes
-	large      bool // one file is continued where it was cut
-	backup     bool // what is deleted or overwritten goes into a backup directory
+	with       cutWith
 }
+
+// cutWith is what else is so in a mode.
+type cutWith uint8
+
+const (
+	cutLog    cutWith = 1 << iota // records are in .tidemark/records, as without extended attributes
+	cutLarge                      // one file is continued where it was cut
+	cutKept                       // what is deleted or overwritten goes into a backup directory
+	cutLinks                      // files have several names, and are written by one of them
+	cutBlocks                     // large files change in places, and have holes
+)
+
+func (m cutMode) has(w cutWith) bool { return m.with&w != 0 }
 
 var (
 	mkExt4, checkExt4   = []string{"mkfs.ext4", "-q", "-F"}, []string{"e2fsck", "-fn"}
@@ -41,30 +52,36 @@ var (
 	mkBtrfs, checkBtrfs = []string{"mkfs.btrfs", "-q"}, []string{"btrfs", "check", "--readonly"}
 )
 
-// cutModes are those of ext4 and xfs. --hard-links and blocks become rows once they exist.
+// cutModes are those of ext4 and xfs.
 var cutModes = []cutMode{
-	{"ext4/batch", mkExt4, "loop", checkExt4, Batch, false, false, false},
-	{"xfs/batch", mkXFS, "loop", checkXFS, Batch, false, false, false},
-	{"ext4/file", mkExt4, "loop", checkExt4, Each, false, true, false},
-	{"xfs/file", mkXFS, "loop", checkXFS, Each, false, false, false},
-	{"ext4/log", mkExt4, "loop", checkExt4, Batch, true, false, false},
-	{"xfs/log/large", mkXFS, "loop", checkXFS, Batch, true, true, false},
-	{"ext4/writeback", mkExt4, "loop,data=writeback", checkExt4, Batch, false, true, false},
-	{"ext4/journal", mkExt4, "loop,data=journal", checkExt4, Batch, false, false, false},
-	{"ext4/backup", mkExt4, "loop", checkExt4, Batch, false, false, true},
-	{"xfs/backup", mkXFS, "loop", checkXFS, Batch, false, false, true},
-	{"ext4/writeback/backup", mkExt4, "loop,data=writeback", checkExt4, Each, false, false, true},
-	{"ext4/writeback/file", mkExt4, "loop,data=writeback", checkExt4, Each, true, false, false},
+	{"ext4/batch", mkExt4, "loop", checkExt4, Batch, 0},
+	{"xfs/batch", mkXFS, "loop", checkXFS, Batch, 0},
+	{"ext4/file", mkExt4, "loop", checkExt4, Each, cutLarge},
+	{"xfs/file", mkXFS, "loop", checkXFS, Each, 0},
+	{"ext4/log", mkExt4, "loop", checkExt4, Batch, cutLog},
+	{"xfs/log/large", mkXFS, "loop", checkXFS, Batch, cutLog | cutLarge},
+	{"ext4/writeback", mkExt4, "loop,data=writeback", checkExt4, Batch, cutLarge},
+	{"ext4/journal", mkExt4, "loop,data=journal", checkExt4, Batch, 0},
+	{"ext4/backup", mkExt4, "loop", checkExt4, Batch, cutKept},
+	{"xfs/backup", mkXFS, "loop", checkXFS, Batch, cutKept},
+	{"ext4/writeback/backup", mkExt4, "loop,data=writeback", checkExt4, Each, cutKept},
+	{"ext4/writeback/file", mkExt4, "loop,data=writeback", checkExt4, Each, cutLog},
+	{"ext4/links", mkExt4, "loop", checkExt4, Batch, cutLinks},
+	{"xfs/links/blocks", mkXFS, "loop", checkXFS, Batch, cutLinks | cutBlocks},
+	{"ext4/blocks/backup", mkExt4, "loop", checkExt4, Batch, cutBlocks | cutKept},
+	{"xfs/links/backup", mkXFS, "loop", checkXFS, Each, cutLinks | cutKept},
+	{"ext4/writeback/links/log", mkExt4, "loop,data=writeback", checkExt4, Batch, cutLinks | cutBlocks | cutLog},
 }
 
 // begin starts a mirror as a process of its own.
 func (c *cutting) begin() *exec.Cmd {
 	env := []string{"MIRROR_TEST_DURABILITY=" + c.durability, fmt.Sprint("MIRROR_TEST_COMMIT=", cutEvery)}
-	if c.log {
-		env = append(env, "MIRROR_TEST_NOXATTR=1")
-	}
-	if c.backup {
-		env = append(env, "MIRROR_TEST_BACKUP="+cutBackup)
+	for w, set := range map[cutWith]string{
+		cutLog: "NOXATTR=1", cutKept: "BACKUP=" + cutBackup, cutLinks: "LINKS=1", cutBlocks: "SPARSE=1",
+	} {
+		if c.has(w) {
+			env = append(env, "MIRROR_TEST_"+set)
+		}
 	}
 	cmd := helper(c.bench, env...)
 	cmd.Stdout, cmd.Stderr = &c.told, &c.told
@@ -84,6 +101,7 @@ func (c *cutting) whole() {
 	t := c.tree.t
 	c.finish()
 	c.bench.same(c.tree)
+	c.sameLinks()
 	c.bench.server.requests()
 	c.finish()
 	require.Equal(t, []string{"GET /?txt"}, c.bench.server.requests(), "the copy is complete")
@@ -195,10 +213,12 @@ func commits(dir string) (quiet func()) {
 func TestPowerCutBtrfs(t *testing.T) {
 	t.Parallel()
 	modes := []cutMode{
-		{"btrfs/batch", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, false, true, false},
-		{"btrfs/file", mkBtrfs, "loop,commit=300", checkBtrfs, Each, false, false, false},
-		{"btrfs/backup", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, false, false, true},
-		{"btrfs/log", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, true, false, false},
+		{"btrfs/batch", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, cutLarge},
+		{"btrfs/file", mkBtrfs, "loop,commit=300", checkBtrfs, Each, 0},
+		{"btrfs/backup", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, cutKept},
+		{"btrfs/log", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, cutLog},
+		{"btrfs/links/blocks", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, cutLinks | cutBlocks},
+		{"btrfs/links/backup", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, cutLinks | cutKept},
 	}
 	proof.Rounds(t, len(modes), func(t *testing.T, seed uint64) {
 		mode := modes[int((seed-1)%uint64(len(modes)))]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -362,4 +364,38 @@ func TestQuietPass(t *testing.T) {
 func (b *bench) counted() *state.Entries {
 	p := b.published()
 	return p.Counted()
+}
+
+// What is copied within the copy counts as arrived, and is told from what came.
+func TestBytesThatWereInTheCopy(t *testing.T) {
+	once := func(b *bench) *pass.Result {
+		m, err := open(b.config)
+		require.NoError(t, err)
+		defer m.close()
+		r, err := m.once(t.Context())
+		require.NoError(t, err)
+		return r
+	}
+	t.Run("links", func(t *testing.T) {
+		s, b := overHTTP(t, "a/f = one")
+		s.link("a/f", "b/g", "c/h")
+		b.config.HardLinks = true
+		require.EqualValues(t, 6, once(b).Copied)
+	})
+	t.Run("taken over", func(t *testing.T) {
+		s, b := overHTTP(t, "a/f = x", "b/")
+		s.put("a/big", noise(100_000))
+		require.Zero(t, once(b).Copied)
+		require.NoError(t, os.Rename(s.path("a/big"), s.path("b/big")))
+		s.publishAll("a/big", "b/big")
+		require.EqualValues(t, 100_000, once(b).Copied)
+	})
+	t.Run("put together", func(t *testing.T) {
+		old := noise(5 << 20)
+		s, b := patched(t, old)
+		s.put("log", edited(old, func(text []byte) []byte { text[9] ^= 1; return text }))
+		r := once(b)
+		require.EqualValues(t, len(old), r.Bytes+r.Copied)
+		require.Less(t, r.Bytes, r.Copied)
+	})
 }

@@ -105,7 +105,7 @@ func causeOf(err error) string {
 	case errors.Is(err, pass.ErrFlush):
 		return pass.ErrFlush.Error()
 	case replica.IsLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
-		return "the copy's disk: " + errno.Error()
+		return copysDisk + errno.Error()
 	case errors.Is(err, overlap.Err):
 		return "the copy would be copied into itself"
 	case exit.Of(err) == exit.Refused:

@@ -3,11 +3,13 @@ package mirror
 import (
 	"cmp"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"slices"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
@@ -36,7 +38,7 @@ func (c *Config) recall(repair bool) error {
 		c.Filters, c.NoDelete, c.NoLinks = was.Filters, was.NoDelete, was.NoLinks
 	}
 	if repair {
-		if err := c.recallBackup(l.NotedBackup()); err != nil {
+		if err := errors.Join(c.recallBackup(l.NotedBackup()), c.recallLimit(l.NotedLimit())); err != nil {
 			return err
 		}
 	}
@@ -55,6 +57,19 @@ func (c *Config) recall(repair bool) error {
 		c.recallSources(&l.Tree)
 	}
 	return nil
+}
+
+// recallLimit takes --max-delete of the mirror that ran last, unless c has one: what that holds, or would
+// hold, no repair deletes.
+func (c *Config) recallLimit(noted string, err error) error {
+	if c.MaxDelete != "" { // guard: TestARepairHoldsWhatItsMirrorHolds
+		return nil
+	}
+	if err == nil {
+		_, err = gate.ParseLimit(cmp.Or(noted, defaultMaxDelete))
+	}
+	c.MaxDelete = noted // guard: TestARepairHoldsWhatItsMirrorHolds
+	return exit.With(exit.Local, err, "give --max-delete")
 }
 
 // recallSources takes the source, or the several ones, that the copy was made from. What is sent along is

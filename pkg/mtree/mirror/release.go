@@ -6,20 +6,22 @@ import (
 	"fmt"
 	"time"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // Release carries out exactly the deletions that are now held in c.Dest. Of c only Dest,
-// StateDir, Out and Log count.
+// StateDir, Out, Print, PrintFormat, Stats and Log count.
 //
 // While a mirror runs, Release leaves a copy of the list beside it. The running mirror
 // looks for it every second, and deletes what is in the list if the source still does not
 // have it; then Release returns. If no mirror runs, Release takes the lock and deletes
-// what has not changed since it was held.
+// what has not changed since it was held, and tells Print of that.
 func Release(ctx context.Context, c Config) error {
 	c = c.withDefaults()
 	l, err := replica.LookAt(c.Dest, c.StateDir)
@@ -27,13 +29,16 @@ func Release(ctx context.Context, c Config) error {
 		return err
 	}
 	defer l.Close()
+	if err := c.checkPrint(); err != nil {
+		return err
+	}
 	c.HardLinks = lineage.ParseSelection(l.Tree.Filters).HardLinks // guard: TestAReleaseKeepsTheIndexOfLinks
 	held, err := l.Held()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	if len(held.Entries) == 0 {
-		fmt.Fprintln(c.Out, "nothing is held")
+		c.say("nothing is held")
 		return nil
 	}
 	switch err := l.CanLock(); {
@@ -42,7 +47,7 @@ func Release(ctx context.Context, c Config) error {
 	case err != nil:
 		return exit.With(exit.Local, err, "")
 	}
-	return releaseHere(&c)
+	return releaseHere(ctx, &c)
 }
 
 // leaveRelease leaves the list for the running mirror and waits until it is taken.
@@ -70,7 +75,7 @@ func leaveRelease(ctx context.Context, c *Config, l *replica.Look, held *replica
 			if err := l.Withdraw(); err != nil {
 				return exit.With(exit.Local, err, "")
 			}
-			return releaseHere(c)
+			return releaseHere(ctx, c)
 		}
 		select {
 		case <-ticker.C:
@@ -88,7 +93,7 @@ func reportReleased(c *Config, l *replica.Look, held *replica.HeldList) error {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	fmt.Fprintf(c.Out, "deleted %d, held %d\n", max(held.Total()-now.Total(), 0), now.Total())
+	c.say(fmt.Sprintf("deleted %d, held %d", max(held.Total()-now.Total(), 0), now.Total()))
 	if len(now.Entries) > 0 {
 		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", now.Total(), now.Why()), "look at mirror --status DEST")
 	}
@@ -96,7 +101,7 @@ func reportReleased(c *Config, l *replica.Look, held *replica.HeldList) error {
 }
 
 // releaseHere takes the lock and carries out what is held.
-func releaseHere(c *Config) error {
+func releaseHere(ctx context.Context, c *Config) error {
 	r, err := replica.Open(c.replicaOptions())
 	if err != nil {
 		return err
@@ -119,7 +124,23 @@ func releaseHere(c *Config) error {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	deleted, kept, err := r.Release(&held)
-	fmt.Fprintf(c.Out, "deleted %d, held %d\n", deleted, kept.Total())
-	return err
+	printer := c.newPrinter()
+	deleted, kept, err := r.Release(&held, tellReleased(printer, r.Status().Root))
+	c.say(fmt.Sprintf("deleted %d, held %d", deleted, kept.Total()))
+	return errors.Join(err, printer.CloseAll(ctx))
+}
+
+// tellReleased returns what tells a printer of each deletion that is carried out. stamp is the one that the copy's
+// root shows; nil: none.
+func tellReleased(printer *actions.Printer, stamp *mtree.Stamp) func(*replica.Deletion) {
+	if stamp == nil {
+		stamp = &mtree.Stamp{}
+	}
+	return func(d *replica.Deletion) {
+		l := actions.Line{Stamp: *stamp, Action: actions.Delete, Path: actions.Path(d.Path, d.Kind), Entries: d.Entries}
+		if d.Stays {
+			l.Action, l.Entries = actions.Update, 0
+		}
+		printer.Print([]actions.Line{l})
+	}
 }

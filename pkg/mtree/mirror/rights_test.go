@@ -94,6 +94,27 @@ func TestRightsOfACopyAreRecalled(t *testing.T) {
 	b.requireIdle()
 }
 
+// --verify named directories and symlinks with a wrong owner, and no files; so it said that there is nothing to repair.
+func TestVerifyComparesOwners(t *testing.T) {
+	s, b := overHTTP(t, "d/f = x", "d/g = y")
+	require.NoError(t, os.Chown(s.path("d/g"), 5, 6))
+	s.publish("d")
+	require.NoError(t, b.once())
+	require.NoError(t, os.Chown(b.path("d/f"), 3, 4))
+	config := Config{Dest: b.config.Dest, Log: b.config.Log, Out: &b.out}
+	require.NoError(t, Verify(t.Context(), config, false), "owners are the copy's own")
+
+	b.config.Chown = "7:8"
+	require.NoError(t, b.once())
+	require.NoError(t, os.Chown(b.path("d/f"), 3, 4))
+	for _, repair := range []bool{false, true} {
+		b.out.Reset()
+		require.Equal(t, repair, Verify(t.Context(), config, repair) == nil)
+		require.Contains(t, b.out.String(), "mode of \"d/f\"\ncompared 2 directories, 2 files (2 bytes), 1 differ\n")
+	}
+	require.Equal(t, "7:8, 7:8", strings.ReplaceAll(b.rights("d/f", "d/g"), "644 ", ""))
+}
+
 // What cannot be read, or done, is refused before anything is made.
 func TestRightsThatAreRefused(t *testing.T) {
 	for _, set := range []func(c *Config){

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tidemark/internal/outlet"
-	"tidemark/pkg/mtree/mirror/internal/actions"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -30,8 +29,8 @@ func Run(ctx context.Context, c Config) error {
 	out := outlet.New(m.config.Out, outBound, 0, lostLines)
 	defer func() { _, _ = out.Close(outGrace) }()
 	m.config.Out = out
-	m.printer = m.newPrinter()
-	defer func() { _, _ = m.printer.Close(context.Background(), actions.Grace) }()
+	m.printer = m.config.newPrinter()
+	defer func() { _, _ = m.printer.Close(context.Background(), outlet.Grace) }()
 	m.config.Ready()
 	d := &daemon{mirror: m, expiring: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(ctx)
@@ -101,7 +100,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	if err != nil {
 		d.again = true
 		if r != nil {
-			d.runHook(ctx) // of what was done before
+			d.runHook(ctx) // guard: TestExecAfterAPassThatFailed
 		}
 		return d.trouble(ctx, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
+	"tidemark/pkg/mtree/mirror/internal/limits"
 	"tidemark/pkg/mtree/mirror/internal/source/sourcetest"
 	"tidemark/pkg/mtree/wire"
 )
@@ -61,6 +62,8 @@ type sim struct {
 	stamped  map[string]bool // path and stamp of directories that were found complete
 	own      map[string]bool // path and bytes that somebody wrote in the copy
 	loose    map[string]bool // paths at which somebody changed the copy
+	unlinked bool            // names were forgotten: only a full walk finds what changed under others
+	limits   []limits.Limits // that the mirror ever had
 	stripped bool            // a directory of the copy lost its record: perhaps only a full walk looks there
 	wounded  map[string]bool // paths at which a power cut left other bytes
 	theirs   map[string]bool // paths of trees that others keep in the copy
@@ -259,6 +262,7 @@ func (s *sim) pass(end ending) {
 	if end.how == "cut" {
 		s.cuts++
 	}
+	s.unlinked = s.unlinked || s.errno.from > 0
 	whole := end.how == "" && s.fault.from == 0 && s.errno.from == 0 && s.cache.from == 0
 	acted := len(s.at) > 0
 	s.failing = s.errno.from
@@ -293,7 +297,7 @@ func (s *sim) keep(after time.Duration) {
 	b := s.before()
 	s.site.Asked = nil
 	s.out.Reset()
-	s.failing = s.errno.from
+	s.failing, s.unlinked = s.errno.from, s.unlinked || s.errno.from > 0
 	healthy := s.fault.from == 0 && s.errno.from == 0
 	alone, told := !s.hasLocal(), s.listenTo()
 	err := s.run(ending{how: "stop", after: after}, func(ctx context.Context) error { return Run(ctx, s.config) })
@@ -318,7 +322,7 @@ func (s *sim) follows() {
 	id, held := s.marker()
 	switch t := s.tree(); {
 	case id != t.ID || s.site.Nameless || t.State != wire.Watched || !t.IsPublished() || len(held.Entries) > 0:
-	case len(s.loose) > 0 || s.stripped || s.setBack || s.config.NoDelete || len(s.config.Filters) > 0:
+	case len(s.loose) > 0 || s.stripped || s.unlinked || s.setBack || s.config.NoDelete || len(s.config.Filters) > 0:
 	default:
 		if why := s.differs(false); why != "" {
 			s.wrong("after a while: %s", why)

@@ -20,6 +20,7 @@ type simEntry struct {
 	mtime    mtree.Stamp
 	ctime    mtree.Stamp
 	text     string      // bytes of a file, target of a symlink
+	node     uint64      // the number of the inode of a file
 	complete bool        // it is a directory that carries its stamp
 	stamp    mtree.Stamp // this one
 }
@@ -91,7 +92,7 @@ func (r *copyReader) readEntry(dir *disk.Dir, name, path string) {
 		if f, _, err = dir.OpenFile(name); err == nil {
 			var text []byte
 			text, err = io.ReadAll(f)
-			is.text = string(text)
+			is.text, is.node = string(text), info.Node.Ino
 			_ = f.Close()
 		}
 	}

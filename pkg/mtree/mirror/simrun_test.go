@@ -66,7 +66,7 @@ var simNames = []string{"f", "a", "a/f", "a/g", "a/d", "a/d/h", "b", "b/f", "b/e
 
 // randomHistory returns a history of some 5 to 50 steps.
 func randomHistory(r *rand.Rand) (history []string) {
-	g := &simGenerator{r}
+	g := &simGenerator{Rand: r}
 	history = append(history, fmt.Sprintf("seed %d", r.IntN(1000)))
 	if r.IntN(3) == 0 {
 		history = append(history, "machine "+g.pick("old", "few", "coarse", "noxattrs"))
@@ -79,6 +79,13 @@ func randomHistory(r *rand.Rand) (history []string) {
 	}
 	if r.IntN(4) == 0 {
 		history = append(history, "parts "+g.pick("0", "2", "8"))
+	}
+	if r.IntN(3) == 0 {
+		g.links = true
+		history = append(history, "set hard-links")
+	}
+	if r.IntN(8) == 0 {
+		history = append(history, "set sparse")
 	}
 	for _, n := range simNames {
 		if r.IntN(2) == 0 {
@@ -102,7 +109,10 @@ func randomHistory(r *rand.Rand) (history []string) {
 }
 
 // simGenerator chooses steps.
-type simGenerator struct{ *rand.Rand }
+type simGenerator struct {
+	*rand.Rand
+	links bool // files get several names
+}
 
 func (g *simGenerator) pick(list ...string) string { return list[g.IntN(len(list))] }
 
@@ -110,7 +120,12 @@ func (g *simGenerator) name() string { return g.pick(simNames...) }
 
 // change is a step of the source.
 func (g *simGenerator) change() string {
+	if g.links && g.IntN(6) == 0 {
+		return "hardlink " + g.name() + " " + g.name()
+	}
 	switch n := g.IntN(100); {
+	case n < 1:
+		return "hole " + g.name()
 	case n < 26:
 		return g.pick("write", "rewrite", "old", "replace", "more", "unheard") + " " + g.name()
 	case n < 38:
@@ -202,7 +217,7 @@ func (g *simGenerator) one() string {
 		return "clock " + g.pick("-1h", "1h", "-30s")
 	case n < 66:
 		return "set " + g.pick("no-delete", "no-links", "sums", "adopt", "filter=g", "filter=e", "filter=a/d", "max-delete=2", "max-delete=50%",
-			"durability=none", "durability=file", "durability=batch", "commit=1", "walk=5m", "backup=../backup", "backup=.tidemark/backup", "backup=")
+			"hard-links", "sparse", "max-size=8", "max-size=0", "min-size=9", "min-size=0", "max-age=8760h", "max-age=0s", "durability=none", "durability=file", "durability=batch", "commit=1", "walk=5m", "backup=../backup", "backup=.tidemark/backup", "backup=")
 	case n < 70:
 		return g.pick("local-write", "local-mkdir", "local-rm") + " " + g.name()
 	case n < 71:

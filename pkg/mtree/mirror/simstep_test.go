@@ -22,7 +22,8 @@ import (
 //	                                          and time, of a certain old date, in a new file,
 //	                                          by a write that goes on
 //	unheard PATH                              other bytes, which only an audit finds
-//	mkdir, link, rm, chmod PATH; mv, swap A B
+//	hole PATH                                 bytes with a run of zeros
+//	mkdir, link, rm, chmod PATH; mv, swap, hardlink A B
 //	deny, allow, mount, unmount PATH          what serve may read, what it lists
 //	exclude NAME, trust                       serve with other options, as another user
 //	fill DIR N                                many files
@@ -142,14 +143,15 @@ var simErrnos = map[string]error{
 func (s *sim) change(verb string, args []string) {
 	t := s.tree()
 	one := map[string]func(string) bool{
-		"write": t.Write, "rewrite": t.Rewrite, "old": t.WriteOld, "replace": t.Replace, "unheard": t.WriteUnheard, "more": t.WriteOn, "mkdir": t.Mkdir, "link": t.Link,
+		"write": t.Write, "rewrite": t.Rewrite, "old": t.WriteOld, "replace": t.Replace, "unheard": t.WriteUnheard, "more": t.WriteOn, "hole": t.Hole, "mkdir": t.Mkdir, "link": t.Link,
 		"rm": t.Remove, "chmod": t.Chmod, "deny": t.Deny, "allow": t.Allow, "mount": t.Mount, "unmount": t.Unmount, "exclude": t.Exclude,
 	}[verb]
-	two := map[string]func(a, b string) bool{"mv": t.Move, "swap": t.Swap}[verb]
+	two := map[string]func(a, b string) bool{"mv": t.Move, "swap": t.Swap, "hardlink": t.Hardlink}[verb]
 	switch {
 	case one != nil:
 		one(args[0])
 	case two != nil:
+		s.unlinked = s.unlinked || verb == "hardlink" && !s.config.HardLinks
 		two(args[0], args[1])
 	case verb == "fill":
 		n, _ := strconv.Atoi(args[1])
@@ -196,6 +198,7 @@ func (s *sim) set(option string) {
 	defer func() {
 		s.had.NoDelete, s.had.NoLinks = s.had.NoDelete || c.NoDelete, s.had.NoLinks || c.NoLinks
 		s.had.Filters = append(s.had.Filters, c.Filters...)
+		s.limits = append(s.limits, c.limits())
 	}()
 	switch name, value, _ := strings.Cut(option, "="); name {
 	case "no-delete":
@@ -204,6 +207,16 @@ func (s *sim) set(option string) {
 		c.NoLinks = !c.NoLinks
 	case "owner":
 		c.Owner = !c.Owner
+	case "hard-links":
+		c.HardLinks, s.unlinked = !c.HardLinks, s.unlinked || s.call > 0
+	case "sparse":
+		c.Sparse = !c.Sparse
+	case "min-size":
+		c.MinSize, _ = strconv.ParseInt(value, 10, 64)
+	case "max-size":
+		c.MaxSize, _ = strconv.ParseInt(value, 10, 64)
+	case "max-age":
+		c.MaxAge, _ = time.ParseDuration(value)
 	case "adopt":
 		c.Adopt = !c.Adopt
 	case "sums":
@@ -272,7 +285,7 @@ func (s *sim) local(verb string, args []string) {
 		if s.bare || s.rolled {
 			return
 		}
-		s.forgot = true
+		s.forgot, s.unlinked = true, true
 		_ = s.shell.Remove(here(mtree.MarkerName))
 	default:
 		panic("sim: no such step: " + verb)

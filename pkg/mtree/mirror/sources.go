@@ -152,11 +152,7 @@ func (s *sources) poll(ctx context.Context, poll source.Poll) (root source.Root,
 	}()
 	for {
 		s.probe()
-		wait := time.Until(s.due)
-		if s.probing != nil {
-			wait = time.Hour // it ends by itself
-		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(s.untilProbe())
 		select {
 		case <-done:
 			timer.Stop()
@@ -171,6 +167,14 @@ func (s *sources) poll(ctx context.Context, poll source.Poll) (root source.Root,
 			}
 		}
 	}
+}
+
+// untilProbe returns how long nothing need be done for the preferred sources.
+func (s *sources) untilProbe() time.Duration {
+	if s.probing != nil { // guard: TestNothingIsDueWhileAProbeRuns
+		return time.Hour // it ends by itself
+	}
+	return time.Until(s.due)
 }
 
 // isPreferred reports whether a source is used rather than the present one once it can be.

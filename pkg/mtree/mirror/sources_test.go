@@ -425,6 +425,15 @@ func TestMirrorsThatNameEachOther(t *testing.T) {
 	}
 }
 
+// Several sources that do not answer take longer than the time between two probes. A poll that waits beside that
+// has nothing to do meanwhile: it would ask for the time again and again.
+func TestNothingIsDueWhileAProbeRuns(t *testing.T) {
+	s := &sources{due: time.Now().Add(-time.Second), probing: make(chan []int)}
+	require.Greater(t, s.untilProbe(), longestProbe)
+	s.probing = nil
+	require.Negative(t, s.untilProbe())
+}
+
 // A probe asks while a pass runs, and ends with the mirror.
 func TestAProbeEndsWithItsMirror(t *testing.T) {
 	s := watched(t, "a/f = one")
@@ -471,6 +480,33 @@ func TestAStandInDeletesNothing(t *testing.T) {
 	require.FileExists(t, b.path("a/x.iso"))
 	b.servers[0].interfere(nil)
 	s.remove("b")
+	b.equal(s)
+}
+
+// A copy stood in whose own source hides a directory since its serve was started anew. Its mirror keeps that one as it was
+// then, below a root that is as new as any: the copy of several sources got the old files back, and deleted ones, too.
+func TestAStandInTakesNothingBack(t *testing.T) {
+	s := watched(t, "a/f = one", "k/f = one", "k/g = 1")
+	at := serveTree(t, s.root)
+	one := newBench(t, at.URL+"/")
+	one.startKept(s)
+	at.reopen(serve.Config{Root: s.root, Hidden: true, Exclude: []string{"k/"}})
+	s.change("a/f = two")
+	one.isKept(s)
+	b := ofServed(t, s.root, one.config.Dest)
+	s.change("k/f = changed")
+	s.remove("k/g")
+	b.equal(s)
+	one.isKept(s)
+	require.Equal(t, "one", one.read("k/f"))
+	b.servers[0].away()
+	b.equal(s)
+	s.change("a/f = three")
+	one.isKept(s)
+	b.equal(s)
+	s.change("k/f = later")
+	one.isKept(s)
+	b.servers[0].interfere(nil)
 	b.equal(s)
 }
 

@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
@@ -124,7 +125,7 @@ func EncodeStatus(w io.Writer, dest, stateDir string) error {
 }
 
 // Check writes in one line how the copy at dest stands. It is well if it was confirmed within the
-// time age, the last pass failed with no path, and no deletion is held; else the error, which
+// time age, the last pass failed neither with a path nor for the copy's disk, and no deletion is held; else the error, which
 // carries exit.Failed, is exit.ErrTold. Like PrintStatus it only reads the disk.
 func Check(w io.Writer, dest, stateDir string, age time.Duration) error {
 	r, err := lookAtCopy(dest, stateDir)
@@ -141,6 +142,9 @@ func Check(w io.Writer, dest, stateDir string, age time.Duration) error {
 	}
 	return exit.With(exit.Failed, exit.ErrTold, "")
 }
+
+// copysDisk begins what a status says of a failure of the copy's disk.
+const copysDisk = "the copy's disk: "
 
 // wrong says what keeps the copy from being well, as Check has it.
 func (r *copyReport) wrong(age time.Duration) (wrong []string) {
@@ -164,8 +168,11 @@ func (r *copyReport) wrong(age time.Duration) (wrong []string) {
 	if late != "" {
 		wrong = append(wrong, late)
 	}
-	if r.Failed > 0 {
+	switch disk := strings.HasPrefix(r.Error, copysDisk) || r.Error == pass.ErrFlush.Error(); {
+	case r.Failed > 0:
 		wrong = append(wrong, fmt.Sprintf("%d paths failed in the last pass", r.Failed))
+	case late == "" && disk: // guard: TestWhatIsWrongWithACopy
+		wrong = append(wrong, "the last pass failed: "+strconv.Quote(r.Error))
 	}
 	if r.Held > 0 {
 		why := "" // a hold that was written before its list

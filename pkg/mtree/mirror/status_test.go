@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -35,6 +37,10 @@ func TestWhatIsWrongWithACopy(t *testing.T) {
 	away.Away, away.Error = &at, "the source cannot be read"
 	tomorrow := -36_000.0
 	ahead := copyReport{Confirmed: &at, Lag: &tomorrow}
+	full := late // each pass failed, for the backup directory was a file, and the copy was well until it was late
+	full.Error = causeOf(exit.With(exit.Local, syscall.ENOTDIR, ""))
+	unflushed := late
+	unflushed.Error = causeOf(pass.ErrFlush)
 	failed := late
 	failed.Failed, failed.Held, failed.HeldDeletions = 2, 3, []heldDeletion{{Why: "--max-delete is 1"}, {Why: "another"}}
 	for _, c := range []struct {
@@ -49,6 +55,9 @@ func TestWhatIsWrongWithACopy(t *testing.T) {
 		{late, 89 * time.Second, []string{"confirmed 1m30s ago, more than 1m29s"}},
 		{away, time.Hour, nil}, // it was confirmed within that time
 		{away, time.Minute, []string{`confirmed 1m30s ago, more than 1m0s, source unreachable since 2001-09-09T01:46:40Z, "the source cannot be read"`}},
+		{full, time.Hour, []string{`the last pass failed: "the copy's disk: not a directory"`}},
+		{full, time.Minute, []string{`confirmed 1m30s ago, more than 1m0s, "the copy's disk: not a directory"`}},
+		{unflushed, time.Hour, []string{"the last pass failed: " + strconv.Quote(pass.ErrFlush.Error())}},
 		{ahead, time.Hour, []string{"confirmed 10h0m0s ahead of this machine's clock"}}, // it was set back: this mirror may be dead since
 		{failed, time.Hour, []string{"2 paths failed in the last pass", "deletions of 3 entries are held: --max-delete is 1"}},
 		{copyReport{Confirmed: &at, Lag: &lag, Held: 1}, time.Hour, []string{"deletions of 1 entries are held"}},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"tidemark/pkg/mtree"
@@ -17,7 +16,7 @@ import (
 )
 
 // Verify compares everything in the copy with the source, file contents by SHA-256. It
-// writes a line to Out for each path that differs, and then how many were compared. It
+// writes a line to Out (a repair with Print: to Log) for each path that differs, and then how many were compared. It
 // takes no lock, so a mirror may run meanwhile. A directory that differs is compared
 // twice, because a change that is under way does not count as a difference. With repair,
 // which needs the lock, Verify then mends what it found. The error carries exit.Failed if
@@ -41,12 +40,18 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	if t := m.replica.Tree(); t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
-	v := &verifier{env: m.newEnv(&root), out: m.config.Out}
+	m.printer = m.config.newPrinter()
+	return errors.Join(m.verify(ctx, &root, repair), m.printer.CloseAll(ctx))
+}
+
+// verify compares the copy with the source whose root this is, and mends it.
+func (m *mirror) verify(ctx context.Context, root *source.Root, repair bool) error {
+	v := &verifier{env: m.newEnv(root), say: m.config.say}
 	if err := v.walk(ctx, "", root.Dir); err != nil {
 		return unreachable(ctx, err)
 	}
-	if !c.Quiet || v.differ > 0 {
-		fmt.Fprintf(v.out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
+	if !m.config.Quiet || v.differ > 0 {
+		v.say(fmt.Sprintf("compared %d directories, %d files (%d bytes), %d differ", v.dirs, v.files, v.bytes, v.differ))
 	}
 	switch {
 	case v.differ == 0:
@@ -71,7 +76,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 // verifier walks source and copy together.
 type verifier struct {
 	env *work.Env
-	out io.Writer
+	say func(line string)
 
 	dirs, files, bytes int64 // compared
 	differ             int64 // paths
@@ -97,6 +102,7 @@ type difference struct {
 // below.
 func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) error {
 	v.dirs++
+	files, bytes := v.files, v.bytes
 	diffs, err := v.compare(ctx, path, &listing)
 	if err != nil {
 		return err
@@ -105,13 +111,14 @@ func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) er
 		if listing, err = v.listAgain(ctx, path); err != nil {
 			return err
 		}
+		v.files, v.bytes = files, bytes // guard: TestVerifyComparesOwners
 		if diffs, err = v.compare(ctx, path, &listing); err != nil {
 			return err
 		}
 		v.report(path, diffs)
 	}
 	for _, name := range v.older {
-		fmt.Fprintf(v.out, "older version, left out by --min-size, --max-size or --max-age: %s\n", mtree.QuotePath(mtree.JoinPath(path, name)))
+		v.say("older version, left out by --min-size, --max-size or --max-age: " + mtree.QuotePath(mtree.JoinPath(path, name)))
 	}
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
@@ -187,7 +194,7 @@ func (v *verifier) report(path string, diffs []difference) {
 	bad := badDir{path: path}
 	for _, d := range diffs {
 		v.differ++
-		fmt.Fprintf(v.out, "%s %s\n", d.what, mtree.QuotePath(mtree.JoinPath(path, d.name)))
+		v.say(d.what + " " + mtree.QuotePath(mtree.JoinPath(path, d.name)))
 		if d.bytes {
 			bad.files = append(bad.files, d.name)
 		}
@@ -246,7 +253,7 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 	for i, c := range files {
 		paths[i] = mtree.JoinPath(path, c.Want.Name)
 		v.bytes += c.Want.Size
-		if c.What&mtree.Mode != 0 {
+		if v.env.ModeDiffers(c) { // guard (v.env.ModeDiffers(c) -> c.What&mtree.Mode != 0): TestVerifyComparesOwners
 			diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
 		}
 	}

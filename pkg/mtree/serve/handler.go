@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -26,9 +27,10 @@ type Handler struct {
 	guard  *guard
 	routes http.Handler
 
-	pagePolicy    string // Content-Security-Policy of the HTML page
-	previewPolicy string // the same with pictures
-	pageVersion   string // tells pages of other versions and options apart
+	made          time.Time // when it was made
+	pagePolicy    string    // Content-Security-Policy of the HTML page
+	previewPolicy string    // the same with pictures
+	pageVersion   string    // tells pages of other versions and options apart
 
 	rate *changeRate
 
@@ -68,7 +70,7 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
+		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview), made: time.Now().UTC().Truncate(time.Second),
 		pageVersion: fmt.Sprintf("%s %t", render.PageVersion(), c.Tar),
 		cache:       pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
 		rate: newChangeRate(), flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),

@@ -43,9 +43,8 @@ func (h *Handler) Announce(addresses []string) (end func(), err error) {
 	if err != nil {
 		return func() {}, err
 	}
-	since := time.Now().UTC().Truncate(time.Second)
 	a, err := presence.Announce(announcedAs(self), func() []byte {
-		text, _ := json.Marshal(h.running(addresses, since))
+		text, _ := json.Marshal(h.running(addresses))
 		return text
 	})
 	if err != nil {
@@ -59,14 +58,52 @@ func announcedAs(root disk.Info) string {
 	return fmt.Sprintf("serve/%x-%x", root.Node.Dev, root.Node.Ino)
 }
 
-func (h *Handler) running(addresses []string, since time.Time) running {
+func (h *Handler) running(addresses []string) running {
 	s, c, n := h.tree.Now(), &h.cfg, h.cfg.Stats
 	return running{
-		Version: c.Version, Since: since, State: s.State, Replaced: s.Replaced, Addresses: addresses,
+		Version: c.Version, Since: h.made, State: s.State, Replaced: s.Replaced, Addresses: addresses,
 		Hidden: c.Hidden, Excludes: len(c.Exclude), Owner: c.Owner, Tar: c.Tar, Tokens: h.guard.wanted,
 		Waiting: n.Waiting.Load(), Requests: n.Requests.Load(), Files: n.Files.Load(), FileBytes: n.FileBytes.Load(),
 		Refused: n.Refused.Load(), Failed: n.Failed.Load(),
 	}
+}
+
+// selfReport is what serve says of itself in its log: in the order of --status, without lists of others.
+type selfReport struct {
+	State      wire.State     `json:"state"`
+	Replaced   bool           `json:"replaced,omitempty"`
+	Tree       string         `json:"tree,omitempty"`
+	Epoch      uint64         `json:"epoch,omitempty"`
+	Path       string         `json:"path,omitempty"`
+	Root       *mtree.Stamp   `json:"root,omitempty"`
+	Checkpoint *mtree.Stamp   `json:"checkpoint,omitempty"`
+	Lag        *float64       `json:"lag,omitempty"`
+	Entries    *state.Entries `json:"entries,omitempty"`
+	Unread     int            `json:"unread,omitempty"`
+	Since      time.Time      `json:"since"`
+	Waiting    int64          `json:"waiting"`
+	Requests   int64          `json:"requests"`
+	Files      int64          `json:"files"`
+	FileBytes  int64          `json:"file_bytes"`
+	Refused    int64          `json:"refused"`
+	Failed     int64          `json:"failed"`
+}
+
+// EncodeSelf writes what this serve publishes and what it has done as an object of JSON.
+func (h *Handler) EncodeSelf(w io.Writer) error {
+	s, n := h.tree.Reread(), h.running(nil)
+	out := selfReport{
+		State: n.State, Replaced: s.Replaced, Checkpoint: s.Status.Current(), Entries: s.Counted(), Unread: s.UnreadDirs(), Since: n.Since,
+		Waiting: n.Waiting, Requests: n.Requests, Files: n.Files, FileBytes: n.FileBytes, Refused: n.Refused, Failed: n.Failed,
+	}
+	out.Lag = lagOf(out.Checkpoint, h.now())
+	if self, err := h.tree.Lister(s).Self(h.tree.Root(), ""); err == nil {
+		out.Root = &self.MTime
+	}
+	if s.Tree.ID != "" {
+		out.Tree, out.Epoch, out.Path = s.Tree.ID, s.Tree.Epoch, s.Tree.At("")
+	}
+	return exit.With(exit.Local, json.NewEncoder(w).Encode(out), "")
 }
 
 // found is a serve as --status shows it.

@@ -13,7 +13,6 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/watch/internal/audit"
-	"tidemark/pkg/mtree/watch/internal/trigger"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -28,7 +27,7 @@ func (w *watcher) run(ctx context.Context) error {
 	if err == nil {
 		err = w.finish(ctx)
 	}
-	_, unprinted := w.printer.Close(trigger.Grace)
+	_, unprinted := w.printer.Close()
 	return cmp.Or(err, unprinted)
 }
 

@@ -16,6 +16,9 @@ type Prune struct {
 	Keep  func(path string, isDir bool) bool // true: the entry stays; not called for the top; nil: nothing stays
 	Trees bool                               // remove the roots of trees and copies, too
 
+	// Ended ends the removal: once it reports true, all that is left stays; nil: it never does.
+	Ended func() bool
+
 	// Enter makes directories accessible while they are counted, if their owner lacks r or x: a
 	// removal would do so, too. They get their modes back. Where that is not allowed, the count
 	// fails; without Enter, what is below such a directory is not counted.
@@ -39,6 +42,11 @@ func (c *Count) add(more Count) {
 	c.Staying += more.Staying
 	c.Stays = c.Stays || more.Stays
 	c.Tree = c.Tree || more.Tree
+}
+
+// keeps reports whether an entry stays.
+func (p *Prune) keeps(path string, isDir bool) bool {
+	return p.Ended != nil && p.Ended() || p.Keep != nil && p.Keep(path, isDir)
 }
 
 // PruneTree removes the entry name and everything below it, except for what p keeps and
@@ -106,7 +114,7 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 	err = dir.ScanStat(func(raw []byte, entry Info) error {
 		isDir := entry.Kind == mtree.Dir
 		switch {
-		case p.Keep != nil && p.Keep(mtree.JoinPath(p.Path, string(raw)), isDir):
+		case p.keeps(mtree.JoinPath(p.Path, string(raw)), isDir):
 			c.Stays = true
 		case dry && !isDir:
 			c.Entries++
@@ -119,6 +127,10 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 		return dir.countNames(p) // likewise; there is no right to look at what is in it
 	}
 	for _, name := range gone {
+		if p.Ended != nil && p.Ended() { // guard: TestExpiryEndsWithItsMirror
+			c.Stays = true
+			break
+		}
 		below := p
 		below.Path = mtree.JoinPath(p.Path, name)
 		more, pruneErr := dir.prune(name, below, dry)

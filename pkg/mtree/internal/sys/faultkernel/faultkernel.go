@@ -29,6 +29,7 @@ type Kernel struct {
 	Mounts  string         // lines of the mount table after that of the root
 	Mounted bool           // mounts came or went since somebody asked
 	NoProc  bool           // nothing is mounted at /proc, and the program has no capabilities
+	NoLinks bool           // the file system has neither hard links nor files without a name, as FAT
 
 	mu sync.Mutex // of Calls, Open and Bytes: several goroutines may make calls
 }
@@ -126,6 +127,9 @@ func (k *Kernel) Openat(dirfd int, path string, flags int, mode uint32) (int, er
 	call, err := k.asked("open", dirfd, path)
 	if err != nil {
 		return -1, err
+	}
+	if k.NoLinks && flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		return -1, unix.EOPNOTSUPP
 	}
 	fd, err := k.Kernel.Openat(dirfd, path, flags, mode)
 	return k.opened(fd, call, err)

@@ -64,5 +64,8 @@ func (k *Kernel) Linkat(olddirfd int, oldpath string, newdirfd int, newpath stri
 	if k.lacks(oldpath) || k.NoProc && flags&unix.AT_EMPTY_PATH != 0 {
 		return unix.ENOENT
 	}
+	if k.NoLinks {
+		return unix.EPERM
+	}
 	return k.Kernel.Linkat(olddirfd, oldpath, newdirfd, newpath, flags)
 }

@@ -10,34 +10,15 @@ import (
 	"time"
 
 	"tidemark/internal/outlet"
-	"tidemark/pkg/mtree/exit"
-)
-
-const (
-	// Grace is how long the reader may take for the rest when a mirror stops.
-	Grace = time.Second
-
-	// OncePatience replaces it after a single pass: all lines come at once.
-	OncePatience = time.Minute
-
-	// printBound is how much is kept for a slow reader, in bytes: about 130,000 lines. As much
-	// again may be on its way to the reader.
-	printBound = 8 << 20
-
-	lossPause = time.Second // between two log lines about lost lines
 )
 
 // Printer writes lines to a reader, and never waits for it. A reader who is too slow loses lines,
 // which are counted. A nil Printer does nothing.
 type Printer struct {
-	out      *outlet.Outlet
-	json     bool
-	log      *slog.Logger
-	lost     *atomic.Int64
-	text     []byte // memory of what was written last
-	err      error
-	logged   int64     // lost lines that the log mentions
-	loggedAt time.Time // when it did so last
+	out  *outlet.Print
+	json bool
+	text []byte // memory of what was written last
+	err  error
 }
 
 // NewPrinter returns a Printer to out, in text or JSON; nil if out is nil. It counts lost lines.
@@ -45,21 +26,14 @@ func NewPrinter(out io.Writer, json bool, log *slog.Logger, lost *atomic.Int64) 
 	if out == nil {
 		return nil
 	}
-	line := lostText
+	line := outlet.LostText
 	if json {
 		line = lostJSON
 	}
-	return &Printer{out: outlet.New(out, printBound, 0, line), json: json, log: log, lost: lost}
+	return &Printer{out: outlet.NewPrint(out, 0, line, log, lost), json: json}
 }
 
-// lostText returns the line that stands for n lost lines. It has the stamp of the last of them,
-// and one tab only.
-func lostText(n int, last []byte) []byte {
-	stamp, _, _ := bytes.Cut(last, []byte("\t"))
-	return fmt.Appendf(nil, "%s\tlost %d lines\n", stamp, n)
-}
-
-// lostJSON does so in JSON.
+// lostJSON is outlet.LostText in JSON.
 func lostJSON(n int, last []byte) []byte {
 	stamp, _, _ := bytes.Cut(bytes.TrimPrefix(last, []byte(stampKey)), []byte(`"`))
 	return fmt.Appendf(nil, "%s%s\",\"lost\":%d}\n", stampKey, stamp, n)
@@ -78,9 +52,7 @@ func (p *Printer) Print(lines []Line) {
 			p.text = lines[i].appendText(p.text)
 		}
 	}
-	_, err := p.out.Write(p.text)
-	p.fail(err)
-	p.countLost(false)
+	_, p.err = p.out.Write(p.text)
 }
 
 // Err returns why the reader gets no more lines; nil: it gets them.
@@ -89,23 +61,6 @@ func (p *Printer) Err() error {
 		return nil
 	}
 	return p.err
-}
-
-func (p *Printer) fail(err error) {
-	if err != nil && p.err == nil {
-		p.err = exit.With(exit.Local, fmt.Errorf("--print: %w", err), "")
-	}
-}
-
-// countLost counts lost lines, and logs them: always if last is true, else not too often.
-func (p *Printer) countLost(last bool) {
-	lost := p.out.Lost()
-	p.lost.Store(lost)
-	if lost == p.logged || !last && time.Since(p.loggedAt) < lossPause {
-		return
-	}
-	p.log.Warn("--print: lines were lost, because their reader is too slow", "lines", lost-p.logged)
-	p.logged, p.loggedAt = lost, time.Now()
 }
 
 // Close gives the reader some time to take the rest, less if ctx ends, and returns how many lines
@@ -127,11 +82,12 @@ func (p *Printer) Close(ctx context.Context, wait time.Duration) (left int, err 
 	for stopped := ctx.Done(); ; {
 		select {
 		case e := <-ended:
-			p.fail(e.err)
-			p.countLost(true)
+			if p.err == nil {
+				p.err = e.err
+			}
 			return e.left, p.err
 		case <-stopped:
-			stopped, grace = nil, time.After(Grace)
+			stopped, grace = nil, time.After(outlet.Grace)
 		case <-grace:
 			return 0, p.err // nobody waits for what is left
 		}
@@ -140,9 +96,9 @@ func (p *Printer) Close(ctx context.Context, wait time.Duration) (left int, err 
 
 // CloseAll is Close for a mirror that runs once: lines that are left are an error.
 func (p *Printer) CloseAll(ctx context.Context) error {
-	left, err := p.Close(ctx, OncePatience)
-	if err == nil && left > 0 {
-		err = exit.With(exit.Failed, fmt.Errorf("--print: its reader did not take the last %d lines", left), "what they tell is done all the same")
+	left, err := p.Close(ctx, outlet.OncePatience)
+	if err != nil {
+		return err
 	}
-	return err
+	return outlet.LeftError(left, "what they tell is done all the same")
 }

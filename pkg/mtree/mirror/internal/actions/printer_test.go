@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/outlet"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 )
@@ -84,7 +85,7 @@ func TestASlowReaderLosesLines(t *testing.T) {
 			} else {
 				require.Regexp(t, `^3\.000000000\tlost \d+ lines$`, said)
 			}
-			require.LessOrEqual(t, reader.out.Len(), 2*printBound)
+			require.LessOrEqual(t, reader.out.Len(), 2*outlet.PrintBound)
 		})
 	}
 }
@@ -103,12 +104,12 @@ func TestWhatTheReaderLeaves(t *testing.T) {
 				if stopped {
 					cancel()
 					require.NoError(t, p.CloseAll(ctx))
-					require.Equal(t, Grace, time.Since(start))
+					require.Equal(t, outlet.Grace, time.Since(start))
 				} else {
 					err := p.CloseAll(ctx)
 					require.Equal(t, exit.Failed, exit.Of(err))
 					require.ErrorContains(t, err, "the last 3 lines")
-					require.Equal(t, OncePatience, time.Since(start))
+					require.Equal(t, outlet.OncePatience, time.Since(start))
 				}
 				reader.turns <- nil // so that its goroutine ends
 			})

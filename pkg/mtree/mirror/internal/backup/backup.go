@@ -17,10 +17,10 @@ import (
 
 // Options says where what is deleted or overwritten goes.
 type Options struct {
-	Dir    string        // absolute, or from the copy; made if it is missing
-	Age    time.Duration // Expire removes what is older; 0: nothing
-	Dest   string        // real path of the copy
-	Source string        // a local source, which the directory must not lie in; "": none
+	Dir     string        // absolute, or from the copy; made if it is missing
+	Age     time.Duration // Expire removes what is older; 0: nothing
+	Dest    string        // real path of the copy
+	Sources []string      // local sources, which the directory must not lie in
 
 	Root    *disk.Dir     // of the copy; must outlive the Dir
 	Staging *disk.Staging // of the copy

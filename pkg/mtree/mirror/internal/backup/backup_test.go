@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -312,7 +313,7 @@ func TestWhereItMayLie(t *testing.T) {
 	} {
 		b := prepare(t, "d/f = x")
 		testtree.Make(t, b.at, "target/", "link -> target", "into -> copy/d", "source/f = x", tree, "tree/deep/f = x", "cloned/.tidemark/other = x", "file = x", "sub/")
-		b.o.Source, b.o.Dir = b.at+"/source", c.dir
+		b.o.Sources, b.o.Dir = []string{b.at + "/other", b.at + "/source"}, c.dir
 		before, err := testtree.Snapshot(b.at)
 		require.NoError(t, err)
 		require.Equal(t, c.code == 0, Check(&b.o) == nil, c.dir)
@@ -374,6 +375,43 @@ func TestExpire(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, n, "not what this pass has")
 	require.Contains(t, b.passes(), nameOf(passBegan, key))
+}
+
+// A mirror that ends does not go on with a large backup, not even in one directory of it.
+func TestExpiryEndsWithItsMirror(t *testing.T) {
+	b := prepare(t, "f = x")
+	b.o.Age = time.Hour
+	key, err := state.PlaceOf(b.root)
+	require.NoError(t, err)
+	old := nameOf(passBegan.Add(-24*time.Hour), key)
+	for i := range 100 {
+		testtree.Make(t, b.at, fmt.Sprintf("backup/%s/f%d = x", old, i))
+	}
+	b.open()
+	ctx := &ending{Context: t.Context(), looks: 150} // after the scan, in the middle of what it found
+	n, err := b.Expire(ctx)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	left, err := os.ReadDir(b.at + "/backup/" + old)
+	require.NoError(t, err)
+	require.NotEmpty(t, left)
+	require.Less(t, len(left), 100)
+	n, err = b.Expire(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
+
+// ending is a context that ends after so many looks.
+type ending struct {
+	context.Context
+	looks int
+}
+
+func (e *ending) Err() error {
+	if e.looks--; e.looks < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 // A copy is opened anew when its .tidemark was removed. If that failed, the backup directory was closed twice: a

@@ -25,8 +25,7 @@ func (b *Dir) Expire(ctx context.Context) (removed int, err error) {
 	defer dir.Close()
 	names, err := b.expired(dir)
 	for _, name := range names {
-		// Keep ends it in the middle of a tree: there is no other way.
-		p := disk.Prune{Path: name, Trees: true, Keep: func(string, bool) bool { return ctx.Err() != nil }}
+		p := disk.Prune{Path: name, Trees: true, Ended: func() bool { return ctx.Err() != nil }}
 		if ctx.Err() != nil {
 			break
 		}

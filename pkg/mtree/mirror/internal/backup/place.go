@@ -69,11 +69,11 @@ func (b *Dir) mayLie() error {
 	return refuseTrees(at, b.path)
 }
 
-// apart returns the roots that the backup directory must not lie in: the copy, and a local source.
+// apart returns the roots that the backup directory must not lie in: the copy, and local sources.
 func (b *Dir) apart() []*disk.Dir {
 	roots := []*disk.Dir{b.o.Root}
-	if b.o.Source != "" {
-		if root, err := disk.OpenRoot(b.o.Source); err == nil {
+	for _, source := range b.o.Sources {
+		if root, err := disk.OpenRoot(source); err == nil {
 			roots = append(roots, root)
 		}
 	}

@@ -32,5 +32,5 @@
 //	...
 //	index.Note(links.File{Same: entry.Same, ...})
 //	...
-//	err := index.Commit()
+//	index.Commit(true)
 package links

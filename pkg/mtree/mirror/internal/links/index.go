@@ -21,7 +21,8 @@ type Index struct {
 	names  table // by path
 	files  table // by Same: the line of the newest name
 	behind map[behind]bool
-	dead   bool // the file cannot be written: nothing is noted
+	left   map[string]bool // paths of names that are no links, or of other files, since Left was called
+	dead   bool            // the file cannot be written: nothing is noted
 
 	joining [64]sys.Mutex // by Same: see Lock
 }
@@ -36,26 +37,33 @@ const (
 )
 
 // Open opens the index of a copy, and makes it if it is missing. root tells the copy's root from others;
-// an index of another one is emptied. If most lines are out of date, the file is written anew. Cost: the
-// file is read.
+// an index of another one is emptied. If most lines are out of date, the file is written anew, if that can be.
+// Cost: the file is read.
 func Open(m *state.Marker, root string, log *slog.Logger) (*Index, error) {
 	x, lines, err := open(m, Name, head(root), log)
 	if err != nil {
 		return nil, err
 	}
 	if lines > 2*x.names.n+10_000 {
-		if x, err = x.rewrite(m); err != nil {
-			return nil, err
+		next, err := x.rewrite(m)
+		if err != nil { // guard: TestAnIndexThatCannotBeWrittenAnew
+			log.Warn("the index of hard links cannot be written anew: it stays as it is", "error", err)
+			return x, nil
 		}
+		x.Close()
+		x = next
 	}
 	return x, nil
 }
+
+// IsNew reports whether nothing was known of the copy when the index was opened.
+func (x *Index) IsNew() bool { return x.file.anew }
 
 // head is the first line of an index.
 func head(root string) string { return fmt.Sprintf("#links 1 %s\n", mtree.EscapeName(root)) }
 
 func open(m *state.Marker, name, head string, log *slog.Logger) (x *Index, lines int, err error) {
-	x = &Index{log: log, seed: maphash.MakeSeed(), behind: map[behind]bool{}}
+	x = &Index{log: log, seed: maphash.MakeSeed(), behind: map[behind]bool{}, left: map[string]bool{}}
 	if x.file, err = openLog(m, name, head); err != nil {
 		return nil, 0, err
 	}
@@ -66,9 +74,8 @@ func open(m *state.Marker, name, head string, log *slog.Logger) (x *Index, lines
 	return x, lines, nil
 }
 
-// rewrite replaces the file by one with the present names, and closes x.
+// rewrite replaces the file by one with the present names.
 func (x *Index) rewrite(m *state.Marker) (*Index, error) {
-	defer x.Close()
 	const temp = "." + Name + ".new"
 	if err := m.Remove(temp); err != nil {
 		return nil, err
@@ -93,16 +100,22 @@ func (x *Index) rewrite(m *state.Marker) (*Index, error) {
 		}
 	}
 	clear(next.behind)
+	clear(next.left)
 	if err == nil {
 		err = next.file.write()
+	}
+	if err == nil {
+		err = next.file.file.Sync() // or a power cut may leave neither of the two
 	}
 	if err == nil {
 		err = m.Dir().Rename(temp, m.Dir(), Name)
 	}
 	if err != nil {
 		next.Close()
+		_ = m.Remove(temp)
 		return nil, err
 	}
+	next.file.anew = false
 	return next, nil
 }
 
@@ -204,7 +217,7 @@ func (x *Index) note(f *File) {
 		return
 	}
 	// Lines that are out of date are only left out at the next start.
-	if x.names.isFull() || x.files.isFull() || x.file.size > max(mostIdle, 1024*int64(x.names.n)) || x.file.size > mostPlace/2 {
+	if x.names.isFull() || x.files.isFull() || x.isIdle() || x.file.size > mostPlace/2 {
 		x.log.Info("more hard links than are remembered: those of before are forgotten")
 		x.forget()
 	}
@@ -217,7 +230,7 @@ func (x *Index) note(f *File) {
 		return
 	}
 	if had && was.Same != f.Same {
-		x.leave(was.Same)
+		x.leave(&was)
 	}
 	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
 	if known && is.Node != f.Node && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
@@ -235,6 +248,11 @@ func (x *Index) note(f *File) {
 		x.addBehind(behind{f.Same, is.Node}) // guard: TestNamesThatAreBehind
 	}
 	x.index(f, x.file.add(f, before))
+}
+
+// isIdle reports whether the file is large for the names that it has.
+func (x *Index) isIdle() bool {
+	return x.file.size > max(mostIdle, 1024*int64(x.names.n)) // guard (returns false): TestAFileThatIsMostlyOutOfDate
 }
 
 // sameBut reports whether both are the same, but for their paths.
@@ -263,16 +281,31 @@ func (x *Index) Leave(path string) {
 	if !had || x.dead {
 		return
 	}
-	x.leave(was.Same)
+	x.leave(&was)
 	gone := File{Path: path}
 	x.index(&gone, x.file.add(&gone, 0))
 }
 
 // leave notes that a name left a file: what the others show may have changed, too.
-func (x *Index) leave(same uint64) {
-	if f, ok := x.find(same); ok {
-		x.addBehind(behind{same, f.Node}) // guard: TestNamesThatAreBehind
+func (x *Index) leave(name *File) {
+	if f, ok := x.find(name.Same); ok {
+		x.addBehind(behind{name.Same, f.Node}) // guard: TestNamesThatAreBehind
 	}
+	if len(x.left) < mostBehind {
+		x.left[name.Path] = true
+	}
+}
+
+// Left returns the directories of names that left their files, and forgets it.
+func (x *Index) Left() map[string]bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	dirs := map[string]bool{}
+	for path := range x.left {
+		dirs[mtree.ParentPath(path)] = true
+	}
+	clear(x.left)
+	return dirs
 }
 
 func (x *Index) addBehind(b behind) {
@@ -308,11 +341,17 @@ func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
 	return dirs
 }
 
-// Commit writes what was noted. The files must be on the disk.
-func (x *Index) Commit() {
+// Commit writes what was noted. The files must be on the disk. With flush it is on the disk, too, before
+// Commit returns: what is stamped after that is not read again. System calls: pwrite, fsync.
+func (x *Index) Commit(flush bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if err := x.file.write(); err != nil {
+	wrote := len(x.file.pending) > 0
+	err := x.file.write()
+	if wrote && flush && err == nil {
+		err = x.file.file.Sync() // guard: TestSimulatedLinks
+	}
+	if err != nil {
 		x.failed(err)
 	}
 }
@@ -327,6 +366,7 @@ func (x *Index) Forget() {
 func (x *Index) forget() {
 	x.names, x.files = table{}, table{}
 	clear(x.behind)
+	clear(x.left)
 	if err := x.file.empty(); err != nil && !x.dead {
 		x.failed(err)
 	}

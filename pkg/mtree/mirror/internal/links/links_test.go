@@ -115,7 +115,7 @@ func TestCommit(t *testing.T) {
 	r.Note(file("b", 1, 10))
 	r.Note(file("c", 2, 11))
 	r.requireFile(1, file("b", 1, 10))
-	r.Commit()
+	r.Commit(false)
 	r.Note(file("d", 2, 11))
 	r.requireFile(2, file("d", 2, 11))
 	size := r.file.size + int64(len(r.file.pending))
@@ -130,7 +130,7 @@ func TestCommit(t *testing.T) {
 	r.Leave("a")
 	_, ok = r.Of("a")
 	require.False(t, ok)
-	r.Commit()
+	r.Commit(false)
 	r.open("root")
 	_, ok = r.Of("a")
 	require.False(t, ok)
@@ -139,7 +139,7 @@ func TestCommit(t *testing.T) {
 func TestAnIndexOfAnotherRoot(t *testing.T) {
 	r := newRig(t)
 	r.Note(file("a", 1, 10))
-	r.Commit()
+	r.Commit(false)
 	r.open("root")
 	r.requireFile(1, file("a", 1, 10))
 	r.open("another root")
@@ -154,7 +154,7 @@ func TestAnIndexThatWasCut(t *testing.T) {
 	for i := range uint64(4) {
 		r.Note(file(fmt.Sprintf("f%d", i), i+1, i+100))
 	}
-	r.Commit()
+	r.Commit(false)
 	whole, err := os.ReadFile(r.path())
 	require.NoError(t, err)
 	for cut := range len(whole) {
@@ -172,7 +172,7 @@ func TestAnIndexThatWasCut(t *testing.T) {
 		}
 		require.Equal(t, max(0, strings.Count(string(whole[:cut]), "\n")-1), is)
 		r.Note(file("new", 99, 999))
-		r.Commit()
+		r.Commit(false)
 		r.open("root")
 		r.requireFile(99, file("new", 99, 999))
 	}
@@ -183,7 +183,7 @@ func TestALineThatIsDamaged(t *testing.T) {
 	r.Note(file("a", 1, 10))
 	r.Note(file("b", 2, 11))
 	r.Note(file("c", 3, 12))
-	r.Commit()
+	r.Commit(false)
 	whole, err := os.ReadFile(r.path())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(r.path(), []byte(strings.Replace(string(whole), "\n2 b ", "\n2 c ", 1)), 0o644))
@@ -248,16 +248,16 @@ func TestANameOfAnEarlierVersion(t *testing.T) {
 func TestForget(t *testing.T) {
 	r := newRig(t)
 	r.Note(file("a", 1, 10))
-	r.Commit()
+	r.Commit(false)
 	r.Forget()
 	r.requireNone(1)
 	r.Note(file("b", 1, 10))
-	r.Commit()
+	r.Commit(false)
 	r.open("root")
 	r.requireFile(1, file("b", 1, 10))
 	require.NoError(t, r.file.file.Close())
 	r.Note(file("c", 2, 10))
-	r.Commit()
+	r.Commit(false)
 	r.requireNone(1)
 	r.Note(file("c", 2, 10))
 	r.requireNone(2)
@@ -286,7 +286,7 @@ func TestIndexAgainstAModel(t *testing.T) {
 		}
 		if step%10_000 == 9_999 {
 			lines := r.file.size
-			r.Commit()
+			r.Commit(false)
 			r.open("root")
 			require.True(t, step < 30_000 || r.file.size < lines)
 			require.Empty(t, r.behind)
@@ -314,6 +314,29 @@ func TestTooManyNames(t *testing.T) {
 	require.Len(t, r.names.slots, someSlots)
 }
 
+// Nor does the file grow for ever, while a few names change again and again.
+func TestAFileThatIsMostlyOutOfDate(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	r.Commit(false)
+	r.file.size = mostIdle
+	r.Note(file("b", 2, 11))
+	r.requireFile(1, file("a", 1, 10))
+	r.file.size++
+	r.Note(file("c", 3, 12))
+	r.requireNone(1)
+	r.requireFile(3, file("c", 3, 12))
+	r.Commit(false)
+	info, err := os.Stat(r.path())
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(1000))
+
+	r.names.n = mostIdle/1024 + 1
+	r.file.size = mostIdle + 1
+	r.Note(file("d", 4, 13))
+	r.requireFile(3, file("c", 3, 12))
+}
+
 // A file of which only the number of links changed may have other bytes.
 func TestLinksOfAnotherVersion(t *testing.T) {
 	f := file("a", 1, 10)
@@ -331,4 +354,23 @@ func TestLinksOfAnotherVersion(t *testing.T) {
 		change(&other)
 		require.False(t, f.IsOf(&other))
 	}
+}
+
+// On a full disk the file stays as it is, with all that is known.
+func TestAnIndexThatCannotBeWrittenAnew(t *testing.T) {
+	r := newRig(t)
+	for i := range uint64(10_100) {
+		r.Note(file("a", 1, 10+i))
+	}
+	r.Commit(false)
+	size := r.file.size
+	require.NoError(t, os.MkdirAll(filepath.Join(r.root, mtree.MarkerName, "."+Name+".new", "x"), 0o755))
+	r.open("root")
+	require.Equal(t, size, r.file.size)
+	require.False(t, r.IsNew())
+	r.requireFile(1, file("a", 1, 10+10_099))
+	require.NoError(t, os.RemoveAll(filepath.Join(r.root, mtree.MarkerName, "."+Name+".new")))
+	r.open("root")
+	require.Less(t, r.file.size, size)
+	require.False(t, r.IsNew())
 }

@@ -19,6 +19,7 @@ type log struct {
 	head    string
 	size    int64
 	pending []byte
+	anew    bool // it had no lines of this copy when it was opened
 }
 
 // load reads the lines and calls each with their places. What follows a line that is damaged, or was cut,
@@ -30,6 +31,7 @@ func (l *log) load(each func(f *File, at int64)) (lines int, err error) {
 		return 0, err
 	}
 	if string(first) != l.head { // guard: TestAnIndexOfAnotherRoot
+		l.anew = true
 		return 0, l.empty()
 	}
 	for l.size = int64(len(first)); ; lines++ {

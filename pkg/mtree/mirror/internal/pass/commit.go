@@ -98,7 +98,7 @@ func (p *pass) commit(ctx context.Context) error {
 	p.commitLinks()
 	p.announce(ready) // guard: TestTheJournalOfACopy
 	for _, n := range ready {
-		isBehind := p.behind[n.Path] // guard (p.behind[n.Path] -> false): TestTheOtherNameFollows
+		isBehind := p.behind[n.Path] || p.mayStayBehind(n) // guard (p.behind[n.Path] -> false): TestTheOtherNameFollows
 		// guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
 		if n.blocked || isBehind || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
 			p.markIncomplete(n)

@@ -32,7 +32,7 @@ func (p *pass) itemise(n *node, v *work.VisitResult) {
 	}
 	for _, c := range v.Plan.Check {
 		item("check ", c.Want)
-		if c.What&(mtree.Mode|mtree.Owner) != 0 {
+		if p.env.ModeDiffers(c) { // guard (p.env.ModeDiffers(c) -> c.What&(mtree.Mode|mtree.Owner) != 0): TestTheLinesOfADryRun
 			item("chmod ", c.Want)
 		}
 	}

@@ -33,7 +33,8 @@ func (p *pass) known() (known, finished wire.Entries) {
 	if known = p.result.Listing; !p.result.Whole {
 		known = wire.Entries{Files: c.settledFiles + c.waitingFiles, Bytes: c.settledBytes + c.waitingBytes}
 	}
-	underWay := min(max(0, p.arriving.Load()-p.result.Bytes), c.waitingBytes)
+	// guard (-p.result.Copied -> ): TestWhatIsCopiedIsNotUnderWay
+	underWay := min(max(0, p.arriving.Load()-p.result.Bytes-p.result.Copied), c.waitingBytes)
 	finished = known
 	finished.Files = max(0, known.Files-c.waitingFiles)
 	finished.Bytes = max(0, known.Bytes-(c.waitingBytes-underWay))

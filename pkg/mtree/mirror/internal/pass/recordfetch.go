@@ -47,6 +47,7 @@ func (p *pass) tally(n *node, h *work.FetchResult) {
 	counters := &p.options.Counters
 	p.result.Fetched += int64(len(h.Names)) - h.Taken
 	p.result.Bytes += h.Bytes
+	p.result.Copied += h.Copied
 	p.result.Made += h.Made
 	p.result.Moved += h.Moved + h.Gone
 	p.result.Unsettled += h.Unsettled

@@ -23,6 +23,7 @@ type Result struct {
 	Listed     int64    // directories compared
 	Fetched    int64    // files fetched
 	Bytes      int64    // bytes of these files
+	Copied     int64    // bytes of files that arrived, besides those: they were in the copy. For progress
 	Made       int64    // entries made under names that were free
 	Deleted    int64    // entries deleted, or with a dry run: that would be
 	Held       int64    // entries whose deletion is held

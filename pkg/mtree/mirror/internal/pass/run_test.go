@@ -211,7 +211,7 @@ func TestADryRunWithSums(t *testing.T) {
 	}
 }
 
-// The lines of a dry run.
+// The lines of a dry run. It said chmod of each file whose owner is another one, too, in copies whose owners are their own.
 func TestTheLinesOfADryRun(t *testing.T) {
 	simulate(t, "", "a/f", func(t *testing.T, r *rig) {
 		p := r.begun("a")
@@ -230,13 +230,17 @@ check  "a/c"
 check  "a/cm"
 chmod  "a/cm"
 check  "a/co"
-chmod  "a/co"
 chmod  "a/m"
 delete "a/x"
 keep   "a/k"
 `, r.out.String())
 		require.Equal(t, int64(1), p.result.Fetched)
 		require.Equal(t, int64(7), p.result.Bytes)
+
+		r.out.Reset()
+		p.env.Owner = true
+		p.itemise(p.ready[0], &work.VisitResult{Plan: plan.Plan{Check: change("co", mtree.Owner)}})
+		require.Equal(t, "check  \"a/co\"\nchmod  \"a/co\"\n", r.out.String())
 	})
 }
 

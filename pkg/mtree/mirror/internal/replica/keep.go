@@ -53,7 +53,7 @@ func (r *Replica) Place(temp *disk.TempFile, dir *disk.Dir, path string) error {
 	if done || err != nil {
 		return err
 	}
-	if temp.IsForFreeName() && dir.Respelled(name) {
+	if temp.IsForFreeName() && dir.Respelled(name) { // guard: TestAnotherSpellingIsNotExchanged
 		return disk.ErrCollides
 	}
 	staged, err := temp.Stage()
@@ -77,7 +77,7 @@ func (r *Replica) PlaceStaged(staged string, dir *disk.Dir, path string, free bo
 	if done || err != nil {
 		return err
 	}
-	if free && dir.Respelled(name) {
+	if free && dir.Respelled(name) { // guard: TestAnotherSpellingIsNotExchanged
 		return disk.ErrCollides
 	}
 	return r.Backup.Exchange(r.Staging.Dir(), staged, dir, name, path, 1)
@@ -100,26 +100,41 @@ func (r *Replica) PlaceDir(staged string, dir *disk.Dir, path string) error {
 const backupName = "backup-dir"
 
 // NoteBackup writes down where the backup directory is; "": there is none.
-func (r *Replica) NoteBackup(path string) error {
-	if path == "" {
-		return r.marker.Remove(backupName)
+func (r *Replica) NoteBackup(path string) error { return r.note(backupName, path) }
+
+// limitName is the file in the marker that has --max-delete, so that whoever repairs holds what it holds.
+const limitName = "max-delete"
+
+// NoteLimit writes down --max-delete; "": it is the default.
+func (r *Replica) NoteLimit(text string) error { return r.note(limitName, text) }
+
+// note writes a line into a file of the marker. With none, there is no file.
+func (r *Replica) note(name, line string) error {
+	if line == "" {
+		return r.marker.Remove(name)
 	}
-	if was, err := state.ReadFile(r.marker.Dir(), backupName); err == nil && string(was) == path+"\n" {
+	if was, err := state.ReadFile(r.marker.Dir(), name); err == nil && string(was) == line+"\n" {
 		return nil
 	}
-	return state.WriteFile(r.marker.Dir(), backupName, []byte(path+"\n"))
+	return state.WriteFile(r.marker.Dir(), name, []byte(line+"\n"))
+}
+
+// noted returns what note wrote down.
+func noted(m *state.Marker, name string) (string, error) {
+	text, err := state.ReadFile(m.Dir(), name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	line, _ := strings.CutSuffix(string(text), "\n")
+	return line, err
 }
 
 // NotedBackup returns what NoteBackup wrote down.
 func (r *Replica) NotedBackup() (string, error) { return notedBackup(r.marker) }
 
 func notedBackup(m *state.Marker) (string, error) {
-	text, err := state.ReadFile(m.Dir(), backupName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	path, _ := strings.CutSuffix(string(text), "\n")
-	if err == nil && !filepath.IsAbs(path) && path != backup.Inside {
+	path, err := noted(m, backupName)
+	if err == nil && path != "" && !filepath.IsAbs(path) && path != backup.Inside {
 		err = m.Dir().PathError("read", backupName, errors.New("no absolute path"))
 	}
 	return path, err

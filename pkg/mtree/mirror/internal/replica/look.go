@@ -66,6 +66,9 @@ func (l *Look) Uncopied() (Uncopied, error) { return readUncopied(l.marker) }
 // NotedBackup returns where the backup directory of the copy is; "": there is none.
 func (l *Look) NotedBackup() (string, error) { return notedBackup(l.marker) }
 
+// NotedLimit returns --max-delete of the mirror that ran last; "": it was the default.
+func (l *Look) NotedLimit() (string, error) { return noted(l.marker, limitName) }
+
 // Confirmed returns up to when the copy is known to equal what the source published, by
 // the local clock: what a live mirror announces, else what was written last; nil if that
 // is not known.

@@ -270,15 +270,15 @@ func (r *Replica) prepare(o *Options) (err error) {
 		_ = r.file.Write(r.status)
 	}
 	r.beacon, _ = r.marker.CreateBeacon() // on a full disk it may be missing
-	if err := r.openLinks(o.HardLinks); err != nil {
-		return err
-	}
 	if err := records.Probe(r.Root); errors.Is(err, records.ErrNoXattr) {
-		return r.openLog()
+		err = r.openLog()
+		if err != nil {
+			return err
+		}
 	} else if err != nil {
 		return err
 	}
-	return nil
+	return r.openLinks(o.HardLinks)
 }
 
 // openLinks opens the index of hard links. If they are not copied it is removed: nobody keeps it.
@@ -287,8 +287,19 @@ func (r *Replica) openLinks(wanted bool) (err error) {
 		return r.marker.Remove(links.Name)
 	}
 	sec, nsec := r.Self.BTime.Unix()
-	r.Links, err = links.Open(r.marker, fmt.Sprintf("%d-%d.%d", r.Self.Node.Ino, sec, nsec), r.log)
-	return err
+	index, err := links.Open(r.marker, fmt.Sprintf("%d-%d.%d", r.Self.Node.Ino, sec, nsec), r.log)
+	if disk.IsFull(err) { // guard: TestNoRoomForTheIndexOfLinks
+		r.log.Warn("no room for the index of hard links: until the next start each name is a file of its own", "error", err)
+		return r.marker.Remove(links.Name) // what changes meanwhile is not noted
+	}
+	if err != nil {
+		return err
+	}
+	r.Links = index
+	if index.IsNew() && r.tree.Role == state.Copy { // guard: TestALostIndexOfLinksIsMadeByAWalk
+		return r.Distrust(0) // no stamp shows which names are one file
+	}
+	return nil
 }
 
 // openLog opens the log of the records. A copy that was one before may have lost lines of

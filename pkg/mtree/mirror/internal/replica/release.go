@@ -15,12 +15,17 @@ import (
 
 // Release carries out the deletions of a list whose entries have not changed since they
 // were held. An entry that changed stays, and is no longer held; one that cannot be
-// deleted stays held. Release returns how many entries were deleted and what is held now.
-func (r *Replica) Release(held *HeldList) (deleted int64, kept HeldList, err error) {
+// deleted stays held. done is called after each deletion, with Stays set. Release returns how many
+// entries were deleted and what is held now.
+func (r *Replica) Release(held *HeldList, done func(*Deletion)) (deleted int64, kept HeldList, err error) {
 	var errs []error
 	for i := range held.Entries {
 		d := &held.Entries[i]
-		switch err := r.releaseOne(held, d); {
+		is, err := r.releaseOne(held, d)
+		if is != nil {
+			done(is)
+		}
+		switch {
 		case err == nil:
 			deleted += d.Entries
 		case err == errChanged:
@@ -39,41 +44,42 @@ func (r *Replica) Release(held *HeldList) (deleted int64, kept HeldList, err err
 // errChanged says that an entry is not what it was when it was held.
 var errChanged = errors.New("changed since it was held")
 
-// releaseOne deletes one entry, or returns errChanged.
-func (r *Replica) releaseOne(held *HeldList, was *Deletion) error {
+// releaseOne deletes one entry, or returns errChanged. is is what was deleted; nil: nothing was.
+func (r *Replica) releaseOne(held *HeldList, was *Deletion) (is *Deletion, err error) {
 	up := mtree.ParentPath(was.Path)
 	dir, err := r.Enter(up)
 	if disk.IsGone(err) {
-		return errChanged
+		return nil, errChanged
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dir.Close()
 	if err := r.makeReady(dir, up); err != nil {
-		return err
+		return nil, err
 	}
 	info, err := dir.Stat(was.Name())
 	if errors.Is(err, fs.ErrNotExist) {
-		return errChanged
+		return nil, errChanged
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d, _, err := r.Measure(dir, was.Path, info.Kind, info.MTime)
+	d, stays, err := r.Measure(dir, was.Path, info.Kind, info.MTime)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !held.Has(&d) {
-		return errChanged
+		return nil, errChanged
 	}
 	if err := r.Begin(dir, up, records.Record{}, 0); err != nil {
-		return err
+		return nil, err
 	}
 	if _, _, err := r.Delete(dir, &d); err != nil {
-		return err
+		return nil, err
 	}
-	return r.Stamp(dir, up, machine.Now())
+	d.Stays = stays
+	return &d, r.Stamp(dir, up, machine.Now())
 }
 
 // makeReady makes a directory writable for its owner, who may lack that right. It is unfinished

@@ -65,7 +65,7 @@ func TestARelease(t *testing.T) {
 			k.Refuse(c.fails, unix.EIO, -1)
 		}
 		k.log.Reset()
-		deleted, kept, err := r.Release(l)
+		deleted, kept, err := r.Release(l, func(*Deletion) {})
 		k.Fail = nil
 		require.Equal(t, c.deleted, deleted, name)
 		require.Equal(t, c.kept, err != nil, "%s: %v", name, err)
@@ -99,7 +99,7 @@ func TestAReleasedTree(t *testing.T) {
 		k.tree("d/", "d/.tidemark/", "d/a")
 		_, d, _ := k.measured(r, "d")
 		d.Why = why
-		got, _, err := r.Release(k.held(r, d))
+		got, _, err := r.Release(k.held(r, d), func(*Deletion) {})
 		require.NoError(t, err)
 		require.Equal(t, deleted, got, why)
 	}
@@ -152,6 +152,6 @@ func TestWhatAReleaseLeaves(t *testing.T) {
 		require.ErrorIs(t, r.storeReleased(&HeldList{Entries: []Deletion{other("")}}, 0), unix.EIO, call)
 	}
 	k.Refuse("write status.json", unix.EIO, 1)
-	_, _, err := r.Release(&HeldList{})
+	_, _, err := r.Release(&HeldList{}, nil)
 	require.ErrorIs(t, err, unix.EIO)
 }

@@ -119,6 +119,9 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	}
 	h.Names = append(h.Names, strings.Clone(o.Got.Name)) // else it keeps the whole listing in memory
 	h.Bytes += came
+	if o.Patch != nil { // guard: TestBytesThatWereInTheCopy
+		h.Copied += max(0, o.Got.Size-o.From-came)
+	}
 	switch have := it.change.Have; {
 	case have == nil:
 		h.Made++

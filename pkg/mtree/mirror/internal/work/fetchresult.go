@@ -12,6 +12,7 @@ type FetchResult struct {
 	Updated   []string           // of these, in their order, those under which there was a file or symlink
 	From      []string           // where these were in the copy under other names: the paths of these, by the indices of Names; else nil
 	Bytes     int64              // of these files
+	Copied    int64              // bytes that count as arrived, and were in the copy
 	Made      int64              // of these files, those under names that were free
 	Taken     int64              // of these files, those that were in the copy under another name
 	Denied    int64              // files that the source may not read

@@ -110,7 +110,7 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 		if err = env.separate(ctx, dir, c); err == nil {
 			index.Leave(path)
 		}
-		if disk.IsDenied(err) || disk.IsFull(err) { // it has the right bytes
+		if disk.IsDenied(err) || disk.IsFull(err) { // guard (without disk.IsFull): TestALinkThatStaysOnAFullDisk
 			return false, nil
 		}
 		return err == nil, err
@@ -126,8 +126,8 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 	case apart:
 		err = env.separate(ctx, dir, c)
 		changed = err == nil
-		if disk.IsDenied(err) || disk.IsFull(err) {
-			err = nil
+		if disk.IsDenied(err) || disk.IsFull(err) { // guard (without disk.IsFull): TestALinkThatStaysOnAFullDisk
+			return false, nil // it has the right bytes, and stays a name of the other file
 		}
 	case env.ModeDiffers(c):
 		err = env.setMode(ctx, dir, c)
@@ -195,6 +195,7 @@ func (env *Env) joinEach(ctx context.Context, dir *disk.Dir, t *Target, changes 
 		}
 		if env.Arriving != nil {
 			env.Arriving.Add(c.Want.Size)
+			r.Copied += c.Want.Size // guard: TestBytesThatWereInTheCopy
 		}
 		r.Names = append(r.Names, c.Want.Name)
 		if c.Have == nil {

@@ -39,7 +39,7 @@ func (env *Env) offerOld(c mtree.Change, w *source.Wanted, taken func(io.Reader)
 	if c.Have.Size > mostUnlike*c.Want.Size || c.Want.Size > mostUnlike*c.Have.Size { // guard: TestSizesThatAreFarApart
 		return nil // to read the larger one costs more than what it may save
 	}
-	if env.Replica.IsDoubtful(c.Have.MTime) {
+	if env.Replica.IsDoubtful(c.Have.MTime) { // guard: TestADoubtfulFileIsNotPatched
 		return nil
 	}
 	doubted := c.What&mtree.Content == 0                                      // size and time are equal, and the bytes may not be

@@ -122,6 +122,7 @@ func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change,
 		}
 		if env.Arriving != nil {
 			env.Arriving.Add(c.Want.Size)
+			r.Copied += c.Want.Size // guard: TestBytesThatWereInTheCopy
 		}
 		env.noteName(dir, t, c.Want, true)
 		r.Names, r.From = append(r.Names, c.Want.Name), append(r.From, from)

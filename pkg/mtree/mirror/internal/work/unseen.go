@@ -49,11 +49,12 @@ func (env *Env) keepKnown(v *VisitResult, o *plan.Options) {
 // doubtUnseen does the same for directories of the copy that the visit leads to none of: have
 // are its entries, filtered the names of those that filters exclude. If serve has other options
 // than before, nobody will know that when such a directory comes into sight again. So its record
-// says now that it is from before.
-func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filtered []string) error {
-	d := unknown{bytes: v.Doubts&(replica.DoubtBytes|replica.DoubtRecent) != 0, options: v.Doubts&(replica.DoubtBelow|replica.DoubtHidden) != 0}
+// says now that it is from before. Where that cannot be noted (another user's directory, an immutable one), it has failed: this
+// one stays unfinished, with its doubts.
+func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filtered []string) {
+	d := doubted(v.Doubts)
 	if d == (unknown{}) {
-		return nil
+		return
 	}
 	seen := map[string]bool{}
 	for _, c := range v.Plan.Dirs {
@@ -69,16 +70,21 @@ func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filte
 	}
 	for _, name := range unseen {
 		if err := env.unknow(mtree.JoinPath(t.Path, name), d); err != nil {
-			return replica.Local(err)
+			v.note(t, name, err)
+			v.unmarked = true // guard: TestDirectoriesThatCannotBeDoubted
 		}
 	}
-	return nil
 }
 
 // unknown says what is not known of directories.
 type unknown struct {
 	bytes   bool // no file is known by size and time
 	options bool // of no entry it is known whether the present serve ever listed it
+}
+
+// doubted returns what is not known of a directory that is not compared, by the doubts of its visit.
+func doubted(d replica.Doubts) unknown {
+	return unknown{bytes: d&(replica.DoubtBytes|replica.DoubtRecent) != 0, options: d&(replica.DoubtBelow|replica.DoubtHidden) != 0}
 }
 
 // unknow notes what is not known in and below a directory. Its stamps stay: a copy of the copy

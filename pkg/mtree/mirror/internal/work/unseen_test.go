@@ -113,18 +113,20 @@ func TestOptionsOfDirectoriesThatAreNotSeen(t *testing.T) {
 	}
 }
 
-// What is gone, or may not be read, is nothing to doubt. Any other error ends the visit.
+// What is gone, or may not be read, is nothing to doubt. With any other error the directory stays unfinished, with its doubts.
+// Such an error once ended the visit: a directory that had been given to another user, and that was excluded or gone
+// at the source, stopped all that was beside it and below.
 func TestDirectoriesThatCannotBeDoubted(t *testing.T) {
 	for call, c := range map[string]struct {
 		errno unix.Errno
-		fails bool
+		fails string
 	}{
-		"open extra":     {unix.ENOENT, false},
-		"open mine":      {unix.EACCES, false},
-		"open below":     {unix.EIO, true},
-		"list extra":     {unix.EIO, true},
-		"setxattr below": {unix.EIO, true},
-		"setxattr mine":  {unix.EIO, true},
+		"open extra":     {unix.ENOENT, ""},
+		"open mine":      {unix.EACCES, ""},
+		"open below":     {unix.EIO, "d/extra"},
+		"list extra":     {unix.EIO, "d/extra"},
+		"setxattr below": {unix.EPERM, "d/extra"},
+		"setxattr mine":  {unix.EACCES, "d/mine"},
 	} {
 		for _, doubts := range []replica.Doubts{replica.DoubtBytes, replica.DoubtBytes | replica.DoubtBelow} {
 			b := newBench(t, 0, "f extra/ extra/below/ mine/")
@@ -132,15 +134,31 @@ func TestDirectoriesThatCannotBeDoubted(t *testing.T) {
 			for _, path := range []string{"extra/below", "extra", "mine"} {
 				b.recordAt("d/"+path, records.Record{Stamp: before, Now: before, ID: ours})
 			}
-			b.list(gone("extra"), gone("mine"))
+			b.list(gone("extra"), gone("mine"), dir("new"))
 			b.Refuse(call, c.errno, 1)
 			v := b.try(Target{Path: "d", Doubts: doubts})
-			require.Equal(t, c.fails, v.Err != nil, call)
-			if c.fails {
-				require.ErrorIs(t, v.Err, c.errno)
-				require.True(t, replica.IsLocal(v.Err))
+			require.NoError(t, v.Err, call)
+			require.Contains(t, b.names(), "new", "what is beside it arrives")
+			if c.fails == "" {
+				require.Empty(t, v.Failed, call)
+				continue
+			}
+			require.Len(t, v.Failed, 1, call)
+			require.Equal(t, c.fails, v.Failed[0].Path)
+			require.ErrorIs(t, v.Failed[0].Err, c.errno)
+			require.True(t, replica.IsLocal(v.Failed[0].Err))
+			if c.fails == "d/extra" {
 				require.NotEqual(t, never, b.recorded("d/extra").Now, "what is below is done first")
 			}
 		}
 	}
+
+	b := newBench(t, 0, "f mine/")
+	b.exclude("mine")
+	b.recordAt("d/mine", records.Record{Stamp: before, Now: before, ID: ours})
+	b.list(gone("mine"))
+	b.Refuse("setxattr mine", unix.EPERM, 1)
+	require.Len(t, b.try(Target{Path: "d", Doubts: replica.DoubtBelow}).Failed, 1)
+	doubts, begun := replica.DoubtsOf(b.recorded("d"))
+	require.True(t, begun && doubts.Below(), "nothing else is to be done, and the doubt stays")
 }

@@ -61,6 +61,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		v.Same = true
 		return nil
 	}
+	if env.isBehind(v) {
+		return env.passOver(t, v, dir)
+	}
 	have, filtered, err := env.readEntries(t, v, dir)
 	if err == errPart {
 		return err
@@ -79,7 +82,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return err
 	}
 	if !env.DryRun {
-		if err := errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(ctx, t, v, dir, info)); err != nil {
+		env.doubtUnseen(t, v, have, filtered)
+		if err := env.apply(ctx, t, v, dir, info); err != nil {
 			return err
 		}
 	}
@@ -198,6 +202,35 @@ func (env *Env) isSame(t *Target, v *VisitResult, info disk.Info) bool {
 		env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing)
 }
 
+// isBehind reports whether a source that stands in shows the directory as it was before it was completed,
+// though its root is as new as the copy: what its own source hides it keeps as it is (plan.Plan.Kept), and
+// nothing says so. Within an epoch no stamp of a directory goes back. If the tree was rolled back, the first
+// source says so when it is used again: then everything is compared.
+func (env *Env) isBehind(v *VisitResult) bool {
+	return env.StandsIn && v.Intact && !v.Listing.Hot && env.Root.State.Prunes() && // guard (returns false): TestAStandInTakesNothingBack
+		v.Doubts&replica.DoubtClock == 0 && v.Listing.Stamp.Before(v.Before.Stamp)
+}
+
+// passOver leaves a directory, and all below it, as they are. What is doubted of it is doubted when another
+// source shows it.
+func (env *Env) passOver(t *Target, v *VisitResult, dir *disk.Dir) (err error) {
+	v.Same, v.Later = true, true // it is later than the listing above says, and that may be completed
+	if v.Doubts.Below() {
+		v.Inside = env.Replica.CountIn(t.Path)
+	}
+	d := doubted(v.Doubts)
+	if d == (unknown{}) || env.DryRun {
+		return nil
+	}
+	if err = env.unknow(t.Path, d); err == nil {
+		v.Before, v.Had, err = env.Replica.Record(dir, t.Path)
+	}
+	if err != nil {
+		return replica.Local(err)
+	}
+	return nil
+}
+
 // take makes a listing the one that a visit compares with.
 func (env *Env) take(t *Target, v *VisitResult, l *source.Dir) {
 	v.Listing, v.Approx, v.Other, v.HotElsewhere = l.Listing, l.Approx, env.isOfOtherOptions(l), l.HotElsewhere
@@ -313,7 +346,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.trusts()))
 	o.Refuses, o.Lost = env.refuses(&v.Listing, v.Approx), v.MayBeLost
-	o.HardLinks = o.HardLinks && !v.Nested
+	o.HardLinks = o.HardLinks && !v.Nested // guard: TestModesInANestedCopy
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
 	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{} && !proved, v.Before.Now // guard (without !proved): TestSourcesOfDifferentOptions
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
@@ -386,7 +419,7 @@ func (env *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.Plan
 	v.Proved = len(pl.Check) > 0
-	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Linked)+len(pl.Extra) > 0 || t.Fresh || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Linked)+len(pl.Extra) > 0 || t.Fresh || v.unmarked || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
 		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}

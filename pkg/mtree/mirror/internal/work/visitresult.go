@@ -39,6 +39,7 @@ type VisitResult struct {
 	Staying      []string           // their names
 	Respelled    []Respelled        // entries of the copy that got the spelling of the source
 	Unseen       bool               // the copy has files that our filters exclude
+	unmarked     bool               // a directory that no visit leads to could not be doubted: this one must keep its doubts
 	Known        mtree.Stamp        // `now` for the record if not all files are compared: VisitResult.knownBy; zero: the listing's
 	Relinked     []mtree.Change     // of Plan.Linked, those that got another mode or owner
 	Begun        bool               // its record says that it is unfinished

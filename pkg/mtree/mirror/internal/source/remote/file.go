@@ -48,6 +48,10 @@ func (s *Source) openWhole(ctx context.Context, w *source.Wanted, d source.Deman
 	}
 	kept := askForRest(r.header, w)
 	resp, err := s.doFile(ctx, r, w)
+	if r.header["Range"] != "" && refusesRanges(err) { // guard: TestRangesThatAreRefused
+		delete(r.header, "Range")
+		resp, err = s.doFile(ctx, r, w)
+	}
 	if err == nil && resp.StatusCode == http.StatusPartialContent {
 		if f, ok := restOf(resp, w, kept); ok {
 			return f, nil
@@ -177,10 +181,22 @@ func (s *Source) ifAnother(ctx context.Context, r request, w *source.Wanted) (re
 	return r, nil
 }
 
+// refusesRanges reports whether a request for the rest of a file may have failed only because it asked for
+// a range. A server that has no time (429, 503) is asked for the rest again, later.
+func refusesRanges(err error) bool {
+	var e *StatusError
+	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500 &&
+		e.Status != http.StatusUnauthorized && e.Status != http.StatusRequestTimeout &&
+		e.Status != http.StatusPreconditionFailed && e.Status != http.StatusTooManyRequests
+}
+
 // askForRest adds a Range for the bytes that the caller does not have yet, if the request
 // asks for the version whose beginning the caller has. It returns the length of that
-// beginning.
+// beginning. If ranges of the file were not its bytes, none is asked for.
 func askForRest(header map[string]string, w *source.Wanted) (kept int64) {
+	if errors.Is(w.Whole, errOtherBytes) || errors.Is(w.Whole, errNoRanges) { // guard: TestRangesOfOtherBytes
+		return 0
+	}
 	if w.Kept == nil || w.Has&mtree.HasCTime == 0 || header["If-Match"] != wire.FileTagOf(w.Entry).String() {
 		return 0
 	}

@@ -71,6 +71,9 @@ func (s *Source) compare(ctx context.Context, w *source.Wanted, d source.Demand,
 	if err != nil {
 		return nil, err
 	}
+	if w.Has&mtree.HasCTime != 0 && b.Tag.CTime.Before(w.CTime) { // guard: TestBlocksOfAnEarlierVersion
+		return nil, errOldBlocks
+	}
 	p := &patching{s: s, ctx: ctx, w: w, old: w.Old, new: b, same: make([]bool, len(b.Sums)), got: *w.Entry}
 	p.got.Size, p.got.MTime, p.got.CTime = b.Tag.Size, b.Tag.MTime, b.Tag.CTime
 	p.got.Has |= mtree.HasCTime
@@ -81,6 +84,9 @@ func (s *Source) compare(ctx context.Context, w *source.Wanted, d source.Demand,
 	p.from = p.kept()
 	return p, nil
 }
+
+// errOldBlocks says that an answer is of a version before the one that was listed: something keeps answers.
+var errOldBlocks = errors.New("the sums of blocks are those of an earlier version")
 
 // kept returns how many bytes of the file the caller has from an answer that broke off: if it is
 // the version that was listed.
@@ -160,7 +166,7 @@ func (p *patching) fail(err error) {
 	var status *StatusError
 	shrunk := errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable
 	switch p.old.Missed++; {
-	case p.ctx.Err() != nil, errors.Is(err, source.ErrGone), errors.Is(err, source.ErrDenied):
+	case p.ctx.Err() != nil:
 		p.err = err
 	case (shrunk || errors.Is(err, errOtherBytes)) && p.old.Missed < mostMisses && !p.last:
 		p.err = fmt.Errorf("%w: %w", source.ErrMoved, err)

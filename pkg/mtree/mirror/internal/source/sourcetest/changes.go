@@ -33,6 +33,9 @@ func (t *Tree) heard(dir *node, names ...string) {
 	c := t.waiting(dir)
 	c.found = c.found || t.State != wire.Watched
 	for _, name := range names {
+		if n := dir.below[name]; n != nil && t.hasNames(n) {
+			c.found = true // it may have others here
+		}
 		c.names[name] = true
 	}
 }
@@ -104,16 +107,35 @@ func (t *Tree) Replace(path string) bool {
 	if n := t.at(path); n != nil && n.kind == mtree.Dir {
 		return false
 	}
-	at := t.kernelTime()
-	return t.place(path, &node{kind: mtree.File, mode: 0o644, mtime: at, ctime: at, text: t.serial()})
+	return t.place(path, t.newFile(t.serial()))
+}
+
+// Hardlink gives a file another name. Both directories are published: who adds a name with link(2) changes
+// the file, and the test wants to know what comes of it.
+func (t *Tree) Hardlink(from, to string) bool {
+	n := t.at(from)
+	if n == nil || n.kind != mtree.File || n.mounted || t.at(to) != nil {
+		return false
+	}
+	if up, _ := t.up(to); up == nil {
+		return false
+	}
+	n.ctime = t.kernelTime()
+	dir, name := t.up(from)
+	t.heard(dir, name)
+	return t.place(to, n)
+}
+
+// Hole gives a file bytes with a long run of zeros in their midst.
+func (t *Tree) Hole(path string) bool {
+	return t.write(path, t.serial()+strings.Repeat("\x00", 70_000)+t.serial(), nil)
 }
 
 func (t *Tree) write(path, text string, mtime *mtree.Stamp) bool {
 	n := t.at(path)
 	switch {
 	case n == nil:
-		at := t.kernelTime()
-		n = &node{kind: mtree.File, mode: 0o644, mtime: at, ctime: at, text: text}
+		n = t.newFile(text)
 		if mtime != nil {
 			n.mtime = *mtime
 		}
@@ -208,6 +230,9 @@ func (t *Tree) Move(from, to string) bool {
 		return false
 	}
 	n, over := old.below[oldName], dir.below[name]
+	if over == n {
+		return false // rename(2) does nothing
+	}
 	if over != nil && (over.kind == mtree.Dir || n.kind == mtree.Dir) {
 		return false
 	}
@@ -256,7 +281,11 @@ func (t *Tree) Allow(path string) bool {
 // Mount mounts something on a file or directory: it is not listed any more. Unmount is
 // its inverse.
 func (t *Tree) Mount(path string) bool {
-	return t.touch(path, func(n *node) bool { was := n.mounted; n.mounted = n.kind != mtree.Symlink; return !was && n.mounted })
+	return t.touch(path, func(n *node) bool {
+		was := n.mounted
+		n.mounted = n.kind != mtree.Symlink && !t.hasNames(n) // or its other names would not be listed either
+		return !was && n.mounted
+	})
 }
 
 // Unmount is the inverse of Mount. Everything below comes into view: it arrives.

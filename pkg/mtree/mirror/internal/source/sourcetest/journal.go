@@ -59,7 +59,7 @@ func (t *Tree) part(path string, since mtree.Stamp) (l mtree.Listing, ok bool) {
 			case n.mounted:
 				return l, false
 			default:
-				l.Entries = append(l.Entries, n.entry(name))
+				l.Entries = append(l.Entries, t.entry(name, n))
 			}
 			t.yield("after " + name + " in " + quoted(path))
 		}

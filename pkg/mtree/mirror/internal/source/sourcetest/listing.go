@@ -91,6 +91,6 @@ func (t *Tree) add(l *mtree.Listing, name string, n *node) {
 		l.Excluded++
 		l.Hidden++
 	default:
-		l.Entries = append(l.Entries, n.entry(name))
+		l.Entries = append(l.Entries, t.entry(name, n))
 	}
 }

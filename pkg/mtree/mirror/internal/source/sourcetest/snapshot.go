@@ -18,7 +18,9 @@ func (t *Tree) showed(path string, l *mtree.Listing) {
 		}
 		s.ahead = s.ahead || len(l.Entries) != len(was.below) || slices.ContainsFunc(l.Entries, func(e mtree.Entry) bool {
 			n := was.below[e.Name]
-			return n == nil || n.entry(e.Name) != e
+			is := e
+			is.Has, is.Same = is.Has&^mtree.HasSame, 0
+			return n == nil || n.entry(e.Name) != is
 		})
 	}
 }

@@ -26,6 +26,7 @@ type Tree struct {
 	yield func(what string)
 	tick  mtree.Stamp // the last time that the kernel gave
 	made  int         // counts contents and directories, so that no two are alike
+	files uint64      // counts files
 
 	root       *node
 	floor      mtree.Stamp           // the highest stamp published
@@ -44,8 +45,9 @@ type Tree struct {
 
 	turn int // counts changes
 	past map[string][]Span
-	mu   sync.Mutex      // of gave
-	gave map[string]bool // path and bytes of all that was read
+	mu   sync.Mutex                 // of gave
+	gave map[string]bool            // path and bytes of all that was read
+	held map[string]map[uint64]bool // by path: all files that ever had it
 }
 
 // Mistake is one that watch or serve makes with the journal: a test shows that it is found.
@@ -85,6 +87,7 @@ type line struct {
 // node is a file, a directory or a symlink.
 type node struct {
 	kind         mtree.Kind
+	number       uint64 // of a file: that of its inode
 	mode         uint32
 	mtime, ctime mtree.Stamp // of a directory: mtime is its stamp, once that is published
 	text         string      // bytes of a file, target of a symlink, id of a directory
@@ -114,7 +117,7 @@ func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
 	}
 	t := &Tree{
 		ID: id, Epoch: 1, State: wire.Watched, clock: now, yield: yield,
-		pending: map[*node]*change{}, given: map[*node]mtree.Stamp{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{},
+		pending: map[*node]*change{}, given: map[*node]mtree.Stamp{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{}, held: map[string]map[uint64]bool{},
 	}
 	t.Runs = []wire.Run{{ID: t.newRun()}}
 	t.root = t.newDir()
@@ -122,6 +125,9 @@ func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
 	t.record()
 	return t
 }
+
+// Now is the clock of the source's machine.
+func (t *Tree) Now() mtree.Stamp { return t.now() }
 
 // now reads the clock of the source's machine.
 func (t *Tree) now() mtree.Stamp { return t.clock().Add(t.shift) }
@@ -175,6 +181,35 @@ func (n *node) walk(path string, visit func(path string, n *node)) {
 	}
 }
 
+// newFile returns a file that was made just now.
+func (t *Tree) newFile(text string) *node {
+	at := t.kernelTime()
+	t.files++
+	return &node{kind: mtree.File, number: t.files, mode: 0o644, mtime: at, ctime: at, text: text}
+}
+
+// entry returns the entry of a node, which says whether it is a file with several names.
+func (t *Tree) entry(name string, n *node) mtree.Entry {
+	e := n.entry(name)
+	if t.hasNames(n) {
+		e.Has, e.Same = e.Has|mtree.HasSame, n.number
+	}
+	return e
+}
+
+// hasNames reports whether a file has several names.
+func (t *Tree) hasNames(n *node) bool {
+	names := 0
+	if n.kind == mtree.File {
+		t.root.walk("", func(_ string, other *node) {
+			if other == n {
+				names++
+			}
+		})
+	}
+	return names > 1
+}
+
 // entry returns the entry of a node.
 func (n *node) entry(name string) mtree.Entry {
 	e := mtree.Entry{Name: name, Kind: n.kind, Has: mtree.HasMode | mtree.HasCTime, Mode: n.mode, MTime: n.mtime, CTime: n.ctime}
@@ -187,13 +222,19 @@ func (n *node) entry(name string) mtree.Entry {
 	return e
 }
 
-// clone copies a node with everything below it.
-func (n *node) clone() *node {
+// clone copies a node with everything below it. A file with several names stays one.
+func (n *node) clone() *node { return n.cloneIn(map[*node]*node{}) }
+
+func (n *node) cloneIn(copies map[*node]*node) *node {
+	if c := copies[n]; c != nil {
+		return c
+	}
 	c := *n
+	copies[n] = &c
 	if n.below != nil {
 		c.below = map[string]*node{}
 		for name, child := range n.below {
-			c.below[name] = child.clone()
+			c.below[name] = child.cloneIn(copies)
 		}
 	}
 	return &c
@@ -257,6 +298,27 @@ func (t *Tree) Paths() []string {
 // Gave reports whether a file at path ever had, or was read as, exactly these bytes.
 func (t *Tree) Gave(path, text string) bool { return t.gave[path+"\x00"+text] }
 
+// MayBeOne reports whether two paths ever were names of the same file, maybe one after the other.
+func (t *Tree) MayBeOne(a, b string) bool {
+	for number := range t.held[a] {
+		if t.held[b][number] {
+			return true
+		}
+	}
+	return false
+}
+
+// Files returns the number of the file at each path that is one.
+func (t *Tree) Files() map[string]uint64 {
+	files := map[string]uint64{}
+	t.root.walk("", func(path string, n *node) {
+		if n.kind == mtree.File {
+			files[path] = n.number
+		}
+	})
+	return files
+}
+
 // record notes the present versions in the history.
 func (t *Tree) record() {
 	t.turn++
@@ -274,6 +336,10 @@ func (t *Tree) record() {
 		t.note(path, v)
 		if n.kind == mtree.File {
 			t.gave[path+"\x00"+n.text] = true
+			if t.held[path] == nil {
+				t.held[path] = map[uint64]bool{}
+			}
+			t.held[path][n.number] = true
 		}
 	})
 	for path := range t.past {

@@ -1,0 +1,47 @@
+package pass
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
+)
+
+// The other name of a file that was changed may be where the copy's owner has no rights. It was not looked at, and
+// kept what the file was before until the next full walk.
+func TestAnotherNameInADirectoryWithoutRights(t *testing.T) {
+	r := newRig(t, 1000)
+	r.wait = 0
+	r.write("d/f d/g")
+	r.complete()
+	p := newPass(&r.env, &r.options)
+	dir, err := r.replica.Dir("d")
+	require.NoError(t, err)
+	defer dir.Close()
+	info, err := dir.Stat("f")
+	require.NoError(t, err)
+	require.True(t, p.isStill("d/f", info.Node.Ino))
+	require.False(t, p.isStill("d/g", info.Node.Ino))
+	require.False(t, p.isStill("d/none", info.Node.Ino))
+	require.False(t, p.isStill("none/f", info.Node.Ino))
+	for _, mode := range []uint32{0, 0o400, 0o200} {
+		require.NoError(t, r.Shell.Chmod("/copy/d", mode))
+		require.True(t, p.isStill("d/f", info.Node.Ino), "%o", mode)
+	}
+}
+
+// Bytes that were copied from another file of the copy, or linked, have arrived. They are no longer under way when
+// their files are done: progress was ahead by all of them, as long as others were awaited.
+func TestWhatIsCopiedIsNotUnderWay(t *testing.T) {
+	r := newRig(t, 0)
+	p := newPass(&r.env, &r.options)
+	p.queue.counts.waitingBytes, p.queue.counts.settledBytes = 1000, 0
+	p.arriving.Store(300)
+	_, finished := p.known()
+	require.EqualValues(t, 300, finished.Bytes)
+	p.queue.counts.waitingBytes, p.queue.counts.settledBytes = 700, 300
+	p.tally(&node{}, &work.FetchResult{Bytes: 100, Copied: 200})
+	_, finished = p.known()
+	require.EqualValues(t, 300, finished.Bytes)
+}

@@ -1,0 +1,88 @@
+package work
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// linkedBench returns a bench whose copy has one file under the names a and b of d, and an index that says so.
+func linkedBench(t *testing.T) *bench {
+	b := newBench(t, 0, "a")
+	require.NoError(t, b.Shell.Link("/copy/d/a", "/copy/d/b"))
+	b.env.Replica.Close()
+	r, err := replica.Open(&replica.Options{Path: "/copy", HardLinks: true, Log: slog.New(slog.NewTextHandler(&b.log, nil)), Now: func() mtree.Stamp { return now }})
+	require.NoError(t, err)
+	t.Cleanup(r.Close)
+	b.env.Replica, b.env.Overlap.Replica = r, r
+	for _, have := range b.has() {
+		r.Links.Note(fileOf("d/"+have.Name, &mtree.Entry{Same: 7, Size: have.Size, MTime: have.MTime}, have.Same, have.CTime))
+		have.CTime = longAgo
+		have.Has &^= mtree.HasCTime | mtree.HasOwner | mtree.HasSame
+		b.list(have)
+	}
+	return b
+}
+
+// same lists a name as one of a file with several.
+func (b *bench) same(name string, same uint64) *mtree.Entry {
+	i := slices.IndexFunc(b.listing.Entries, func(e mtree.Entry) bool { return e.Name == name })
+	e := &b.listing.Entries[i]
+	e.Same, e.Has = same, e.Has|mtree.HasSame|mtree.HasCTime
+	return e
+}
+
+// In a copy that lies in this one each name is a file of its own, and gets its mode as one.
+func TestModesInANestedCopy(t *testing.T) {
+	b := linkedBench(t)
+	require.NoError(t, b.Shell.Mkdir("/copy/d/.tidemark", 0o755))
+	b.same("a", 7).Mode = 0o600
+	b.same("b", 7).Mode = 0o600
+	v := b.visit()
+	require.Empty(t, v.Failed)
+	require.True(t, v.Nested)
+	for _, have := range b.has() {
+		require.EqualValues(t, 0o600, have.Mode, have.Name)
+	}
+}
+
+// Where a link is to be taken apart and the disk is full, the name stays: it has the right bytes. Nothing
+// failed, and the next visit tries it again.
+func TestALinkThatStaysOnAFullDisk(t *testing.T) {
+	for name, same := range map[string]uint64{"one name": 0, "a name of another file": 8} {
+		t.Run(name, func(t *testing.T) {
+			b := linkedBench(t)
+			if same != 0 {
+				b.same("b", same)
+			}
+			full := 0
+			b.Fail = func(call string) error {
+				if strings.HasPrefix(call, "fsync ") {
+					full++
+					return unix.ENOSPC
+				}
+				return nil
+			}
+			v := b.visit()
+			require.Empty(t, v.Failed)
+			require.NotZero(t, full)
+			require.NotEmpty(t, v.Plan.Linked)
+			require.Equal(t, b.has()[0].Same, b.has()[1].Same)
+			f, ok := b.env.Replica.Links.Of("d/b")
+			require.True(t, ok)
+			require.EqualValues(t, 7, f.Same)
+
+			b.Fail = nil
+			v = b.visit()
+			require.Empty(t, v.Failed)
+			require.NotEqual(t, b.has()[0].Same, b.has()[1].Same)
+		})
+	}
+}
