@@ -19,7 +19,7 @@ export CGO_ENABLED = 0
 # For tests and vet, too: what is compiled once serves all of them.
 export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
 
-.PHONY: build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install deb tarball image packages $(PROGRAMS) \
+.PHONY: recipes build all man completions deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install packed deb tarball image packages $(PROGRAMS) \
 	race-mirror race-watch race-others simulations scripts scripts-inotify std guards
 
 build: all man completions
@@ -38,7 +38,7 @@ lint:
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
-	$(GO) vet -tags systemd ./e2e/...
+	$(GO) vet -tags systemd,packages ./e2e/...
 	$(GO) -C tools vet ./...
 	$(GO) -C tools/man vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
@@ -128,7 +128,19 @@ copies:
 
 # As root: the three units under a booted Debian in a container. About a minute.
 systemd: all
-	$(GO) test -tags systemd -timeout 20m ./e2e/systemd
+	$(call tagged,systemd,e2e/systemd)
+
+# As root: the Debian package, the tarball and the image are made twice alike; a booted Debian
+# installs, upgrades, removes and purges the package. Not in make test: nfpm alone takes
+# most of a minute to build.
+packages:
+	@sh tools/deps lintian=lintian buildah=buildah
+	$(call tagged,packages,e2e/systemd)
+
+# As root: docs/install.md and what README says of installing, as they stand there, in a booted Debian with
+# nginx and Caddy. Not in make test: it makes the package first.
+recipes: deb
+	$(call tagged,recipes,e2e/systemd)
 
 # Every fuzz target of the module, FUZZTIME each: a new one is found by itself. FUZZ names
 # packages. make test runs those whose targets have found nothing for hours; the others run
@@ -187,13 +199,20 @@ install:
 #
 # Packages, in dist/. Two builds of one commit are equal byte by byte: all times in them are
 # SOURCE_DATE_EPOCH, by default that of the commit.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-deb: build
-	VERSION='$(VERSION)' packaging/deb/build
-tarball: build
-	VERSION='$(VERSION)' packaging/tarball
-image: all
-	VERSION='$(VERSION)' packaging/image
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# ARCH=arm64, as Go names it, is for another machine.
+HOSTARCH  = $(shell $(GO) env GOHOSTARCH)
+ARCH     ?= $(HOSTARCH)
+PACKED    = $(if $(filter $(HOSTARCH),$(ARCH)),bin,build/bin-$(ARCH))
+PACK      = SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' VERSION='$(VERSION)' ARCH='$(ARCH)' BIN='$(PACKED)'
+packed: build
+	$(if $(filter bin,$(PACKED)),,for p in watch serve mirror; do GOARCH=$(ARCH) $(GO) build $(BUILDFLAGS) -o $(PACKED)/$$p ./cmd/$$p || exit; done)
+deb: packed
+	$(PACK) packaging/deb/build
+tarball: packed
+	$(PACK) packaging/tarball
+image: packed
+	$(PACK) packaging/image
 
 clean:
 	rm -rf bin build dist .demo

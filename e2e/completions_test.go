@@ -110,7 +110,7 @@ func ask(t *testing.T, shell, script, line, share, here string) []string {
 	}
 	cmd.Dir = here
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+share, "XDG_DATA_DIRS="+share, "BASH_COMPLETION_USER_DIR="+share+"/bash-completion",
-		"FUNCTIONS="+share+"/zsh/site-functions", "DIR="+here, "TERM=dumb")
+		"FUNCTIONS="+share+"/zsh/site-functions", "DIR="+here, "TERM=dumb", "HISTFILE=/dev/null") // what runs on at the end must write nothing
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r <= ' ' || r == '/' })

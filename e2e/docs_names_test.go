@@ -38,10 +38,15 @@ func TestDocsNameWhatIsThere(t *testing.T) {
 type repository struct {
 	paths  []string          // of files and directories, with a slash before them
 	source map[string]string // Go files
+
+	declared map[string]map[string]bool // names by directory: what Go files there declare
 }
 
+// declaration is what begins a declaration, and its name.
+var declaration = regexp.MustCompile(`(?m)^(?:func (?:\([^)]*\) )?|type |\t|var |const )(\w+)`)
+
 func readRepository(t *testing.T) *repository {
-	r := &repository{source: map[string]string{}}
+	r := &repository{source: map[string]string{}, declared: map[string]map[string]bool{}}
 	require.NoError(t, filepath.WalkDir("..", func(path string, d os.DirEntry, err error) error {
 		if d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == ".demo") {
 			return filepath.SkipDir
@@ -49,7 +54,16 @@ func readRepository(t *testing.T) *repository {
 		r.paths = append(r.paths, strings.TrimPrefix(path, ".."))
 		if err == nil && strings.HasSuffix(path, ".go") {
 			source, err := os.ReadFile(path)
-			r.source[strings.TrimPrefix(path, "../")] = string(source)
+			path = strings.TrimPrefix(path, "../")
+			r.source[path] = string(source)
+			names := r.declared[filepath.Dir(path)]
+			if names == nil {
+				names = map[string]bool{}
+				r.declared[filepath.Dir(path)] = names
+			}
+			for _, m := range declaration.FindAllSubmatch(source, -1) {
+				names[string(m[1])] = true
+			}
 			return err
 		}
 		return err
@@ -64,12 +78,10 @@ func (r *repository) has(name string) bool {
 	return slices.ContainsFunc(r.paths, func(path string) bool { return strings.HasSuffix(path, name) })
 }
 
-// declares reports whether a Go file below dir declares name; any file, if dir is "".
+// declares reports whether a Go file in dir declares name; any file, if dir is "".
 func (r *repository) declares(dir, name string) bool {
-	declaration := regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type |\t|var |const )` + name + `\b`)
-	for file, source := range r.source {
-		in := dir == "" || strings.HasSuffix(filepath.Dir(file), dir)
-		if in && declaration.MatchString(source) {
+	for in, names := range r.declared {
+		if names[name] && (dir == "" || strings.HasSuffix(in, dir)) {
 			return true
 		}
 	}
@@ -85,7 +97,12 @@ func (r *repository) unknown(page, text string) (names []string) {
 			}
 		}
 	}
-	check("`([\\w./-]+\\.(?:go|txtar|py|conf|sh))`", func(m []string) bool { return r.has(m[1]) })
+	check("`([\\w./-]+\\.(?:go|txtar|py|conf|sh))`", func(m []string) bool {
+		if strings.HasPrefix(m[1], "/usr/lib/") { // where it is installed
+			return r.has(filepath.Base(m[1]))
+		}
+		return r.has(m[1])
+	})
 	check("`((?:pkg|internal|cmd|e2e|bench|docs|tools|watch|serve|mirror|notify|disk)/[\\w/.-]+)`", func(m []string) bool {
 		return strings.Contains(m[1], "...") || strings.HasSuffix(m[1], "*") || r.has(m[1])
 	})

@@ -11,6 +11,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/wire"
 )
 
 // TestEveryOptionIsDocumented: an option cannot exist undocumented, and the
@@ -63,20 +65,114 @@ func TestDocumentedCommands(t *testing.T) {
 	const running = tree + "start watch tidemark-watch srv/tree\nstart serve tidemark-serve --listen 127.0.0.1:0 srv/tree\n" +
 		"start mirror tidemark-mirror $URL srv/copy\nsame srv/tree srv/copy\n"
 	const gone = "! exists srv/tree/.tidemark srv/copy/.tidemark\nsh 'test -z \"$(getfattr -R -m ^user.tidemark srv 2>/dev/null)\"'\n"
+	const watched = tree + "start watch tidemark-watch srv/tree\n"
+	const served = watched + "start serve tidemark-serve --listen 127.0.0.1:0 srv/tree\n"
 	pages := []struct{ name, file, before, after string }{
 		{"readme", "../README.md", tree, ""},
 		{"operations", "../docs/operations.md", running, gone},
 		{"protocol", "../docs/protocol.md", running, ""},
+		{"sizing", "../docs/sizing.md", running, ""},
+		{"man", "../docs/man/tidemark.7.md", tree, ""},
+		{"man-watch", "../docs/man/tidemark-watch.1.md", tree, ""},
+		{"man-serve", "../docs/man/tidemark-serve.1.md", watched, ""},
+		{"man-mirror", "../docs/man/tidemark-mirror.1.md", served, ""},
+		{"man-listing", "../docs/man/tidemark-listing.5.md", running, ""},
 	}
 	dir := t.TempDir()
 	for _, page := range pages {
 		text, err := os.ReadFile(page.file)
 		require.NoError(t, err)
+		if strings.Contains(page.file, "/man/") {
+			text = fenced(text)
+		}
 		script := page.before + documented(t, string(text), page.after)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, page.name+".txtar"), []byte(script), 0o644))
 	}
 	testscript.Run(t, scriptsIn(dir))
 }
+
+// TestNoDocumentedCommandIsUntested: commands stand in pages of which a test takes them: this file runs them, make
+// recipes does in a booted Debian, or they are those of developers.
+func TestNoDocumentedCommandIsUntested(t *testing.T) {
+	tested := strings.Fields("README.md operations.md protocol.md sizing.md install.md testing.md performance.md")
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		if strings.Contains(string(text), "\n```sh\n") {
+			require.Contains(t, tested, filepath.Base(page), "%s has commands that no test runs", page)
+		}
+	}
+}
+
+// TestDevelopersCommandsExist: the targets, packages, tests and programs in the commands for developers are there. They
+// take hours, so they are not run.
+func TestDevelopersCommandsExist(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	require.NoError(t, err)
+	r := readRepository(t)
+	found := 0
+	for _, page := range []string{"../docs/testing.md", "../docs/performance.md"} {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		commands := ""
+		for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+			commands += block[1]
+		}
+		for _, code := range regexp.MustCompile("`((?:make|go run|go test|sh) [^`]+)`").FindAllStringSubmatch(string(text), -1) {
+			commands += strings.ReplaceAll(code[1], "\n", " ") + "\n"
+		}
+		for _, m := range regexp.MustCompile(`(?m)^make ([a-z-]+)`).FindAllStringSubmatch(commands, -1) {
+			found++
+			require.Regexp(t, `(?m)^`+m[1]+`:`, string(makefile), "%s: %s", page, m[0])
+		}
+		for _, m := range regexp.MustCompile(`(?m)(?:^sh |^[^#\n]*go (?:run|test) [^#\n]*?\./)([a-z][\w/]*)`).FindAllStringSubmatch(commands, -1) {
+			found++
+			require.True(t, r.has(m[1]), "%s: %s", page, m[0])
+		}
+		for _, m := range regexp.MustCompile(`-run '\^(Test\w+)\$'`).FindAllStringSubmatch(commands, -1) {
+			found++
+			require.True(t, r.declares("", m[1]), "%s: %s", page, m[0])
+		}
+	}
+	require.Greater(t, found, 30)
+}
+
+// TestEachStateHasAPage: docs/states has a page for each state that the programs show, and no other; each is in its
+// table and says what to do.
+func TestEachStateHasAPage(t *testing.T) {
+	index, err := os.ReadFile("../docs/states/README.md")
+	require.NoError(t, err)
+	want := []string{"README"}
+	for _, state := range []wire.State{
+		wire.Watched, wire.Auditing, wire.Degraded, wire.Audited, wire.Unwatched, wire.Filling, wire.Mirrored, wire.Stale,
+	} {
+		want = append(want, string(state))
+		text, err := os.ReadFile("../docs/states/" + string(state) + ".md")
+		require.NoError(t, err)
+		require.Regexp(t, `^# `+string(state)+"\n", string(text))
+		require.Contains(t, string(text), "**What you see.**", state)
+		require.Contains(t, string(text), "**What to do.**", state)
+		require.Contains(t, string(index), "["+string(state)+"]("+string(state)+".md)")
+	}
+	rules, err := os.ReadFile("../packaging/prometheus/tidemark.rules.yml")
+	require.NoError(t, err)
+	for _, alert := range regexp.MustCompile("`(Tidemark[A-Z]\\w+)`").FindAllStringSubmatch(string(index), -1) {
+		require.Contains(t, string(rules), "alert: "+alert[1]+"\n")
+	}
+	declared := 0
+	for file, source := range readRepository(t).source {
+		if file == "pkg/mtree/wire/state.go" {
+			declared = len(regexp.MustCompile(`(?m)^\t\w+ +State = "`).FindAllString(source, -1))
+		}
+	}
+	require.Len(t, want, declared+1, "a state was added")
+	pages, err := filepath.Glob("../docs/states/*.md")
+	require.NoError(t, err)
+	require.Len(t, pages, len(want))
+}
+
+// forRoot are commands for root with a text for their input.
+var forRoot = regexp.MustCompile(`(?ms)^[^\n]*\bsudo\b[^\n]*<<'END'\n.*?^END\n`)
 
 // documented returns a script of the commands in the sh blocks of a page.
 func documented(t *testing.T, text, after string) string {
@@ -91,7 +187,7 @@ func documented(t *testing.T, text, after string) string {
 			continue
 		}
 		var commands []string
-		for line := range strings.Lines(part[1]) {
+		for line := range strings.Lines(forRoot.ReplaceAllString(part[1], "")) {
 			line = here(line)
 			name := lives.FindStringSubmatch(line)
 			switch {
@@ -114,6 +210,14 @@ func documented(t *testing.T, text, after string) string {
 	}
 	require.NotZero(t, blocks)
 	return script.String() + after + files.String()
+}
+
+// fenced returns the examples of a man page with fences around what is indented there.
+func fenced(text []byte) []byte {
+	_, rest, _ := strings.Cut(string(text), "\n# EXAMPLES\n")
+	examples, _, _ := strings.Cut(rest, "\n# ")
+	block := regexp.MustCompile(`(?m)(^    .*\n)+`)
+	return []byte(block.ReplaceAllStringFunc(examples, func(lines string) string { return "```sh\n" + lines + "```\n" }))
 }
 
 // here returns a documented command with the places of a script, without a comment.
@@ -155,6 +259,9 @@ func TestLinksInTheDocsLead(t *testing.T) {
 func pages(t *testing.T) []string {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
+	states, err := filepath.Glob("../docs/states/*.md")
+	require.NoError(t, err)
+	pages = append(pages, states...)
 	return append(pages, "../README.md", "../CHANGELOG.md", "../SECURITY.md")
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"tidemark/internal/cli"
 	"tidemark/pkg/mtree"
@@ -81,6 +82,14 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	return o.ask(ctx, env)
 }
 
+// hideSecrets takes out of the environment what may be secret there: it is not for --exec.
+func hideSecrets() {
+	_ = os.Unsetenv(cli.EnvName("mirror", "header"))
+	if source := cli.EnvName("mirror", "source"); strings.Contains(os.Getenv(source), "@") { // a login, maybe
+		_ = os.Unsetenv(source)
+	}
+}
+
 // page writes the page of --metrics.
 func (o *options) page(env *cli.Env, w io.Writer) error {
 	return mirror.WritePage(w, mirror.Config{Dest: env.Args["DEST"], StateDir: o.StateDir, Stats: o.Stats}, cli.Version())
@@ -91,7 +100,7 @@ func (o *options) ask(ctx context.Context, env *cli.Env) (err error) {
 	if o.Header, err = o.client.Header(); err != nil {
 		return err
 	}
-	_ = os.Unsetenv(cli.EnvName("mirror", "header")) // what may be secret there is not for --exec
+	hideSecrets()
 	if err = o.present(env); err != nil {
 		return err
 	}

@@ -164,7 +164,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		return exit.With(exit.Usage, err, "see --help")
 	})
 	if err := root.Execute(); err != nil {
-		if text := oneLine(err); text != "" { // guard (always): TestWhatIsTold
+		if text := oneLine(inUnit(err)); text != "" { // guard (always): TestWhatIsTold
 			fmt.Fprintf(out, "tidemark-%s: %s\n", c.Name, text)
 		}
 		return max(code, exit.Of(err))

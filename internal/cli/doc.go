@@ -15,6 +15,7 @@
 //	metrics.go           --metrics and --pprof
 //	page.go              the page for people there
 //	room.go              free space
+//	unit.go              what the unit of a service may forbid
 //	address.go           HOST:PORT
 //	log.go               the three formats of the log
 //	statusline.go        progress on a terminal

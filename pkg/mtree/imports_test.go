@@ -175,8 +175,8 @@ func TestAllowedImports(t *testing.T) {
 		notify:   {core, sys, limit, handles, machine},
 		handles:  {core},
 
-		// In mirror each uses what stands above it: a source nothing of the copy, work no
-		// pass, and package mirror all of them.
+		// In mirror each uses what stands above it: a source nothing of the copy, fetch no work,
+		// work no pass, and package mirror all of them.
 		plan:                         {core},
 		mirror + "/internal/rights":  {core},
 		mirror + "/internal/actions": {core, core + "/exit", "tidemark/internal/outlet"},
@@ -187,10 +187,11 @@ func TestAllowedImports(t *testing.T) {
 		mirror + "/internal/gate":    {core, state, sys, mirror + "/internal/replica"},
 		mirror + "/internal/overlap": {core, core + "/exit", disk, lister, machine, state, mirror + "/internal/replica", source},
 		mirror + "/internal/lineage": {core, core + "/exit", core + "/wire", state, mirror + "/internal/limits", mirror + "/internal/rights", mirror + "/internal/replica", source, mirror + "/internal/overlap"},
+		mirror + "/internal/fetch":   {core, core + "/wire", disk, records, mirror + "/internal/limits", mirror + "/internal/links", mirror + "/internal/replica", source},
 		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records, sys,
-			plan, mirror + "/internal/limits", mirror + "/internal/links", mirror + "/internal/rights", mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
+			plan, mirror + "/internal/fetch", mirror + "/internal/limits", mirror + "/internal/links", mirror + "/internal/rights", mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
 		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, journal, records,
-			plan, mirror + "/internal/actions", mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
+			plan, mirror + "/internal/actions", mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/fetch", mirror + "/internal/work"},
 
 		watch + "stamprule": {core},
 		watch + "ownwrites": {core, sys, disk, state},

@@ -3,10 +3,15 @@ package hostile
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -43,6 +48,20 @@ func status(name string, code int, header ...string) server {
 // rawA answers requests for "a" with bytes as they stand.
 func rawA(name, text string) server {
 	return server{name: name, codes: []exit.Code{exit.Failed}, check: aUntouched, play: raw("/a/", text)}
+}
+
+// oldOrNew requires that nothing in "a" changed, and that all beside it is old or new: an answer too many may be
+// taken for that of the next request on the connection, which then fails, too.
+func oldOrNew(b *box, _ *peer, _ result) (faults []string) {
+	for path, versions := range map[string][]tree{"a/changes": {honest(first)}, "a/gone": {honest(first)}, "b/changes": {honest(first), honest(second)}, "b/deep/new2": {nil, honest(second)}} {
+		text, err := os.ReadFile(filepath.Join(b.copy, path))
+		if !slices.ContainsFunc(versions, func(t tree) bool {
+			return t == nil && errors.Is(err, fs.ErrNotExist) || err == nil && t != nil && string(text) == t[path].data
+		}) {
+			faults = append(faults, fmt.Sprintf("%q is %q, %v", path, text, err))
+		}
+	}
+	return faults
 }
 
 // coded answers requests for "a" with a body in a content coding.
@@ -119,7 +138,7 @@ var answers = []server{
 	rawA("answer-bare-line-feeds", "HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
 	rawA("answer-header-without-a-colon", "HTTP/1.1 200 OK\r\nnothing\r\n\r\n"),
 	rawA("answer-header-cut", "HTTP/1.1 200 OK\r\nContent-Le"),
-	rawA("answers-two", strings.Repeat("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 2)),
+	{name: "answers-two", codes: []exit.Code{exit.Failed}, check: oldOrNew, play: raw("/a/", strings.Repeat("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 2))},
 	rawA("answer-header-of-100-kib", "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 100<<10)+"\r\nContent-Length: 0\r\n\r\n"),
 	rawA("answer-1000-cookies", "HTTP/1.1 200 OK\r\n"+strings.Repeat("Set-Cookie: a=b\r\n", 1000)+"Content-Length: 0\r\n\r\n"),
 	{name: "answer-headers-without-end", codes: []exit.Code{exit.Failed}, check: aUntouched, play: flood("/a/", "HTTP/1.1 200 OK\r\n", strings.Repeat("X: y\r\n", 1000))},

@@ -7,19 +7,24 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// made runs make man, and returns the directory of the pages.
+// made runs make man once, and returns the directory of the pages.
 func made(t *testing.T) string {
 	t.Helper()
-	cmd := exec.Command("make", "-s", "-C", "../..", "man")
-	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := makeMan(); err != nil {
 		t.Fatalf("make man: %v\n%s", err, out)
 	}
 	return "../../build/man"
 }
+
+var makeMan = sync.OnceValues(func() ([]byte, error) {
+	cmd := exec.Command("make", "-s", "-C", "../..", "man")
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "CGO_ENABLED=0")
+	return cmd.CombinedOutput()
+})
 
 // spaces is white space of any length.
 var spaces = regexp.MustCompile(`\s+`)

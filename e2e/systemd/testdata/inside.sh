@@ -14,7 +14,7 @@ within() { # SECONDS COMMAND... : until it succeeds
 	done
 }
 get() { # PATH : the status line and the body
-	exec 3<>/dev/tcp/127.0.0.1/8077 || return
+	exec 3<>"/dev/tcp/127.0.0.1/${port:-8077}" || return
 	printf 'GET %s HTTP/1.0\r\nHost: x\r\nUser-Agent: curl/8\r\n\r\n' "$1" >&3
 	cat <&3
 	exec 3>&-
@@ -74,6 +74,7 @@ systemctl stop tidemark-mirror tidemark-serve tidemark-watch
 for unit in watch serve mirror; do
 	is "$unit stops by itself" success "$(systemctl show -p Result --value tidemark-$unit)"
 done
-systemctl --no-pager --lines=50 status 'tidemark-*' >/srv/status 2>&1
+. /usr/local/lib/instances.sh
+systemctl --no-pager --lines=50 --all status 'tidemark-*' >/srv/status 2>&1
 journalctl --no-pager -o cat -u 'tidemark-*' >/srv/journal 2>&1
 echo 'ok end'

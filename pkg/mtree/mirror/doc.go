@@ -14,12 +14,14 @@
 //
 //	internal/pass      one run from root to root: what is done next, counts, guards
 //	internal/actions   what was done, for --print and --exec
-//	internal/work      the steps of a pass: visit a directory, fetch, compare, delete
+//	internal/work      the steps of a pass: visit a directory, compare, link, delete
+//	internal/fetch     the step that brings files
 //	internal/lineage   what the copy was made from, and whether it may follow this source
 //	internal/overlap   would the copy be copied into itself?
 //	internal/gate      --max-delete
 //	internal/replica   the copy on disk
 //	internal/backup    --backup-dir: what would be deleted or overwritten
+//	internal/links     --hard-links: which names are one file
 //	internal/plan      pure: what makes a directory equal to a listing
 //	internal/rights    pure: --chmod and --chown
 //	internal/limits    pure: --min-size, --max-size and --max-age
@@ -48,6 +50,9 @@
 //	page.go                      the page of --metrics
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
+//	polling.go                   several sources: the one that is used is asked, and left when a preferred one is back
+//	choosing.go                  which of them is used
+//	probing.go                   when preferred ones are asked, beside a poll
 //	sources.go, candidate.go, origin.go, config.go
 //	                             several sources, of which one is used; a source; Config
 //	progressline.go              Progress, and as a line

@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"cmp"
 	"errors"
 
 	"golang.org/x/time/rate"
@@ -9,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/actions"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -29,7 +29,7 @@ type mirror struct {
 
 	verified work.VerifiedFiles
 	wholes   work.Wholes
-	oldSums  work.OldSums
+	oldSums  fetch.OldSums
 	memory   pass.Memory
 	reported wire.State // the source's state when full walks were last logged
 	hook     hook
@@ -66,7 +66,7 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	m.joinSources()
-	m.recallStats()
+	c.Stats.recall(m.replica, c.Now().Time())
 	m.hook.config = &m.config
 	m.hook.recall(m.replica)
 	return m, nil
@@ -122,27 +122,4 @@ func (c *Config) replicaOptions() *replica.Options {
 func (m *mirror) close() {
 	m.source.Close()
 	m.replica.Close()
-}
-
-// recallStats takes the numbers that go on from one run to the next out of what the last run published: a
-// source that does not answer at the start must not hide how old the copy is.
-func (m *mirror) recallStats() {
-	stats, s := m.config.Stats, m.replica.Status()
-	if held, err := m.replica.Held(); err == nil {
-		stats.Held.Store(held.Total())
-	}
-	stats.State.Store(stateNumber(&s))
-	stats.Unread.Store(int64(s.Unread))
-	counters := replica.CountersOf(&s)
-	stats.Incomplete.Store(counters.Incomplete)
-	stats.Failing.Store(counters.Failed)
-	if at := cmp.Or(s.Confirmed, s.Checkpoint); at != nil { // guard (at != nil -> false): TestWhatMetricsSayAfterARestart
-		sec, _ := at.Unix()
-		stats.Confirmed.Store(sec)
-		stats.history.begin(at.Time(), m.config.Now().Time())
-	}
-	if s.Root != nil {
-		sec, _ := s.Root.Unix()
-		stats.RootStamp.Store(sec)
-	}
 }

@@ -263,7 +263,7 @@ func TestWaitFor(t *testing.T) {
 	require.Equal(t, "two", b.read("a/b"))
 	cancel()
 	require.ErrorIs(t, WaitFor(ctx, b.config, stamp.Add(time.Hour)), context.Canceled)
-	require.Equal(t, exit.Refused, exit.Of(WaitFor(ctx, Config{Dest: s.root}, stamp)))
+	require.Equal(t, exit.Refused, exit.Of(WaitFor(t.Context(), Config{Dest: s.root, Log: testLog(t)}, stamp)))
 }
 
 // A root that is replaced under a running mirror ends it.

@@ -1,11 +1,13 @@
 package mirror
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/pass"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -95,6 +97,29 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	if at := s.Confirmed.Load(); at != 0 {
 		yield("last_success_timestamp_seconds", "Until when the copy is known to be what the source published, Unix seconds.", at)
 		yield("lag_seconds", "Seconds since then; an idle source is asked every 45 s.", max(0, time.Now().Unix()-at))
+	}
+}
+
+// recall takes the numbers that go on from one run to the next out of what the last run published: a
+// source that does not answer at the start must not hide how old the copy is.
+func (s *Stats) recall(r *replica.Replica, now time.Time) {
+	status := r.Status()
+	if held, err := r.Held(); err == nil {
+		s.Held.Store(held.Total())
+	}
+	s.State.Store(stateNumber(&status))
+	s.Unread.Store(int64(status.Unread))
+	counters := replica.CountersOf(&status)
+	s.Incomplete.Store(counters.Incomplete)
+	s.Failing.Store(counters.Failed)
+	if at := cmp.Or(status.Confirmed, status.Checkpoint); at != nil { // guard (at != nil -> false): TestWhatMetricsSayAfterARestart
+		sec, _ := at.Unix()
+		s.Confirmed.Store(sec)
+		s.history.begin(at.Time(), now)
+	}
+	if status.Root != nil {
+		sec, _ := status.Root.Unix()
+		s.RootStamp.Store(sec)
 	}
 }
 

@@ -36,7 +36,6 @@ func TestWhatMetricsSayAfterARestart(t *testing.T) {
 	s.remove("b")
 	require.Error(t, b.once())
 
-	b.server.Close()
 	b.config.Stats = &Stats{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -253,7 +253,7 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 	for i, c := range files {
 		paths[i] = mtree.JoinPath(path, c.Want.Name)
 		v.bytes += c.Want.Size
-		if v.env.ModeDiffers(c) { // guard (v.env.ModeDiffers(c) -> c.What&mtree.Mode != 0): TestVerifyComparesOwners
+		if plan.ModeDiffers(c, v.env.Owner) { // guard (plan.ModeDiffers(c, v.env.Owner) -> c.What&mtree.Mode != 0): TestVerifyComparesOwners
 			diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -18,7 +19,7 @@ const (
 // WaitFor returns when the copy at c.Dest holds everything up to stamp, which
 // "watch --sync" printed at the source: when the copy's root is complete with a stamp that
 // is not older. Of c only Dest, StateDir and Log count. A directory that is not a copy is
-// refused (exit.Refused), unless a mirror already keeps it. If no mirror runs, the log says
+// refused (exit.Refused) after a second, in which a mirror may start to keep it. If no mirror runs, the log says
 // so and the wait goes on, because cron may start one. Cost: three system calls, 50 times
 // a second.
 func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
@@ -58,6 +59,7 @@ type waiting struct {
 	alive    bool          // a mirror keeps it
 	reported bool          // the log says that no mirror keeps it
 	begun    bool          // there was a copy, or a mirror that makes one
+	looked   bool          // look was called
 }
 
 // look opens the copy anew, because its .tidemark may have been replaced, and checks
@@ -70,6 +72,11 @@ func (w *waiting) look() error {
 		w.alive, err = l.IsKept()
 		w.begun = true
 		return exit.With(exit.Local, err, "")
+	}
+	first := !w.looked
+	w.looked = true
+	if first && (exit.Of(err) == exit.Refused || disk.IsGone(err)) { // guard: TestWaitForAMirrorThatStarts
+		return nil // the mirror that makes it may have been started at this moment
 	}
 	if exit.Of(err) != exit.Refused {
 		return err

@@ -110,6 +110,28 @@ func TestWaitForAMirrorThatHasJustStarted(t *testing.T) {
 	t.Log(log)
 }
 
+// A mirror that was started at the same moment has not made its DEST, or not locked it: --wait-for said
+// that there is no copy.
+func TestWaitForAMirrorThatStarts(t *testing.T) {
+	for name, made := range map[string]bool{"no DEST": false, "an empty DEST": true} {
+		t.Run(name, func(t *testing.T) {
+			s, b := overHTTP(t, "a/b = one")
+			if made {
+				require.NoError(t, os.Mkdir(b.config.Dest, 0o755))
+			}
+			log, done := waitForNext(t, b, s)
+			select {
+			case err := <-done:
+				t.Fatal(err)
+			case <-time.After(3 * waitLook):
+			}
+			b.equal(s)
+			require.NoError(t, <-done)
+			require.Empty(t, log.String())
+		})
+	}
+}
+
 // Without --once a dry run never ended.
 func TestADryRunIsOnePass(t *testing.T) {
 	_, b := overHTTP(t, "a/b = one")

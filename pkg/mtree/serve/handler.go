@@ -70,7 +70,7 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview), made: time.Now().UTC().Truncate(time.Second),
+		cfg: c, tree: t, guard: newGuard(&c), made: time.Now().UTC().Truncate(time.Second), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
 		pageVersion: fmt.Sprintf("%s %t", render.PageVersion(), c.Tar),
 		cache:       pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
 		rate: newChangeRate(), flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),

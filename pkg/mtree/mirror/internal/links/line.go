@@ -19,6 +19,12 @@ type File struct {
 	Kept  mtree.Stamp // its ctime there, after its last change by us
 }
 
+// FileOf returns the file of the copy that stands for a name that e lists: its inode number and its ctime
+// there.
+func FileOf(path string, e *mtree.Entry, node uint64, ctime mtree.Stamp) File {
+	return File{Path: path, Same: e.Same, Size: e.Size, MTime: e.MTime, CTime: e.CTime, Node: node, Kept: ctime}
+}
+
 // IsOf reports whether e is a name of the same file in the same version, by all that a listing tells.
 func (f *File) IsOf(e *mtree.Entry) bool {
 	return f.Looks(e) && e.Has&mtree.HasCTime != 0 && f.CTime == e.CTime // guard (without f.CTime): TestLinksOfAnotherVersion

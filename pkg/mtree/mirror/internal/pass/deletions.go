@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -34,7 +35,7 @@ func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
 	}
 	// guard: TestAReleaseThatCannotBeCarriedOutYet
 	p.holdReleased(n.deletions, func(d *replica.Deletion) bool {
-		return slices.ContainsFunc(r.Failed, func(f work.Failure) bool { return f.Path == d.Path || f.Path == n.Path })
+		return slices.ContainsFunc(r.Failed, func(f fetch.Failure) bool { return f.Path == d.Path || f.Path == n.Path })
 	})
 	p.tellDeletions(n.deletions, r)
 	n.deletions = nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -32,7 +33,7 @@ func (p *pass) itemise(n *node, v *work.VisitResult) {
 	}
 	for _, c := range v.Plan.Check {
 		item("check ", c.Want)
-		if p.env.ModeDiffers(c) { // guard (p.env.ModeDiffers(c) -> c.What&(mtree.Mode|mtree.Owner) != 0): TestTheLinesOfADryRun
+		if plan.ModeDiffers(c, p.env.Owner) { // guard (plan.ModeDiffers(c, p.env.Owner) -> c.What&(mtree.Mode|mtree.Owner) != 0): TestTheLinesOfADryRun
 			item("chmod ", c.Want)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/mirror/internal/work"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 )
 
 // The other name of a file that was changed may be where the copy's owner has no rights. It was not looked at, and
@@ -41,7 +41,7 @@ func TestWhatIsCopiedIsNotUnderWay(t *testing.T) {
 	_, finished := p.known()
 	require.EqualValues(t, 300, finished.Bytes)
 	p.queue.counts.waitingBytes, p.queue.counts.settledBytes = 700, 300
-	p.tally(&node{}, &work.FetchResult{Bytes: 100, Copied: 200})
+	p.tally(&node{}, &fetch.Result{Bytes: 100, Copied: 200})
 	_, finished = p.known()
 	require.EqualValues(t, 300, finished.Bytes)
 }

@@ -3,6 +3,7 @@ package pass
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
@@ -57,5 +58,5 @@ func (n *node) depth() (depth int) {
 // isStaged reports whether the directory of n is filled in the staging directory: it
 // holds nothing but these files, and others that are linked afterwards.
 func (n *node) isStaged(files, following int) bool {
-	return n.Fresh && n.parent != nil && files+following == n.entries && work.IsStaged(files)
+	return n.Fresh && n.parent != nil && files+following == n.entries && fetch.IsStaged(files)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -104,9 +105,9 @@ func (q *queue) settle(t *task) {
 type leading map[uint64][]nodeFiles
 
 // group returns the files as a step gets them.
-func (f *nodeFiles) group() work.FileGroup {
+func (f *nodeFiles) group() fetch.Group {
 	completes := !f.n.blocked && !f.last // guard (!f.n.blocked && !f.last -> true): TestWhatElseIsNotConfirmed
-	return work.FileGroup{Target: f.n.Target, Changes: f.changes, Staged: f.staged, Completes: completes, Approx: f.n.approx}
+	return fetch.Group{Target: f.n.ToChange(), Changes: f.changes, Staged: f.staged, Completes: completes, Approx: f.n.approx}
 }
 
 // batch gathers files of several directories for one request. If one file changed in

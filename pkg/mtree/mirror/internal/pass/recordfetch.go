@@ -3,12 +3,13 @@ package pass
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // recordFetch records what a fetch brought of the files of n.
-func (p *pass) recordFetch(n *node, h *work.FetchResult) {
+func (p *pass) recordFetch(n *node, h *fetch.Result) {
 	if h.Err != nil {
 		p.fail(n, n.Path, h.Err)
 		return
@@ -43,7 +44,7 @@ func (p *pass) recordFetch(n *node, h *work.FetchResult) {
 }
 
 // tally counts what a fetch brought.
-func (p *pass) tally(n *node, h *work.FetchResult) {
+func (p *pass) tally(n *node, h *fetch.Result) {
 	counters := &p.options.Counters
 	p.result.Fetched += int64(len(h.Names)) - h.Taken
 	p.result.Bytes += h.Bytes

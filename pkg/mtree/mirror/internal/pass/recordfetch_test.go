@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
@@ -18,20 +19,20 @@ import (
 // a whole; what moved, vanished or kept changing leaves its directory incomplete.
 func TestWhatFollowsFromAFetch(t *testing.T) {
 	for name, c := range map[string]struct {
-		h                   work.FetchResult
+		h                   fetch.Result
 		touched             string
 		changed, incomplete bool
 		failed              int64
 	}{
 		"nothing":          {},
-		"files":            {h: work.FetchResult{Names: []string{"f", "g"}, Bytes: 5}, touched: "a:f,g", changed: true},
-		"a whole one":      {h: work.FetchResult{Names: []string{"f"}, Replaced: true}, touched: "a:f :", changed: true},
-		"confirmed":        {h: work.FetchResult{Told: &mtree.Listing{Stamp: later}}},
-		"moved":            {h: work.FetchResult{Moved: 1}, incomplete: true},
-		"gone":             {h: work.FetchResult{Gone: 1}, incomplete: true},
-		"kept as read":     {h: work.FetchResult{Unsettled: 1}, incomplete: true},
-		"failed":           {h: work.FetchResult{Failed: []work.Failure{{Path: "a/f", Err: errAway}}}, incomplete: true, failed: 1},
-		"failed as it was": {h: work.FetchResult{Err: replica.Local(unix.EIO), Names: []string{"f"}, Bytes: 5, Made: 1}, incomplete: true, failed: 1},
+		"files":            {h: fetch.Result{Names: []string{"f", "g"}, Bytes: 5}, touched: "a:f,g", changed: true},
+		"a whole one":      {h: fetch.Result{Names: []string{"f"}, Replaced: true}, touched: "a:f :", changed: true},
+		"confirmed":        {h: fetch.Result{Told: &mtree.Listing{Stamp: later}}},
+		"moved":            {h: fetch.Result{Moved: 1}, incomplete: true},
+		"gone":             {h: fetch.Result{Gone: 1}, incomplete: true},
+		"kept as read":     {h: fetch.Result{Unsettled: 1}, incomplete: true},
+		"failed":           {h: fetch.Result{Failed: []fetch.Failure{{Path: "a/f", Err: errAway}}}, incomplete: true, failed: 1},
+		"failed as it was": {h: fetch.Result{Err: replica.Local(unix.EIO), Names: []string{"f"}, Bytes: 5, Made: 1}, incomplete: true, failed: 1},
 	} {
 		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
 			p := r.begun("a")
@@ -51,7 +52,7 @@ func TestWhatFollowsFromAFetch(t *testing.T) {
 			require.Equal(t, c.incomplete, n.uncompared)
 			require.Equal(t, c.failed, p.result.Failed)
 			if c.h.Err != nil {
-				c.h = work.FetchResult{} // nothing of it counts
+				c.h = fetch.Result{} // nothing of it counts
 			}
 			require.Equal(t, c.h.Names, n.news.names, "what arrived is told")
 			require.Equal(t, int64(len(c.h.Names)), p.result.Fetched)
@@ -84,7 +85,7 @@ func TestADeniedFileIsNotKnown(t *testing.T) {
 			n := p.ready[0]
 			was := n.Record.Now
 			n.known = c.known
-			p.recordFetch(n, &work.FetchResult{Denied: c.denied})
+			p.recordFetch(n, &fetch.Result{Denied: c.denied})
 			require.Equal(t, c.keeps, n.Record.Now == known)
 			require.Equal(t, !c.keeps, n.Record.Now == was)
 			require.Equal(t, c.denied, p.result.Skipped)
@@ -105,7 +106,7 @@ func TestWhatFollowsFromSums(t *testing.T) {
 		"equal":        {sums: work.SumResult{Equal: []mtree.Change{{Want: &f}}}},
 		"other modes":  {sums: work.SumResult{Equal: []mtree.Change{{Want: &f}}, Modes: 1}, touched: 1},
 		"other bytes":  {sums: work.SumResult{Differ: []mtree.Change{{Want: &f}}}, fetches: 1},
-		"one failed":   {sums: work.SumResult{Failed: []work.Failure{{Path: "a/f", Err: errAway}}}, failed: 1},
+		"one failed":   {sums: work.SumResult{Failed: []fetch.Failure{{Path: "a/f", Err: errAway}}}, failed: 1},
 		"no sums came": {sums: work.SumResult{Err: errAway, Differ: []mtree.Change{{Want: &f}}, Modes: 1}, failed: 1},
 	} {
 		simulate(t, name, "a/f", func(t *testing.T, r *rig) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -97,7 +98,7 @@ func (p *pass) stepOf(t task) step {
 	if t.kind == linkTask {
 		return p.linkStep(t)
 	}
-	groups := make([]work.FileGroup, len(t.files))
+	groups := make([]fetch.Group, len(t.files))
 	for i := range t.files {
 		groups[i] = t.files[i].group()
 	}
@@ -131,7 +132,7 @@ func (p *pass) linkStep(t task) step {
 		targets[i] = groups[i].n.Target
 	}
 	return func(ctx context.Context) func() {
-		results, rest := make([]*work.FetchResult, len(groups)), make([][]mtree.Change, len(groups))
+		results, rest := make([]*fetch.Result, len(groups)), make([][]mtree.Change, len(groups))
 		for i := range groups {
 			results[i], rest[i] = env.Link(ctx, targets[i], groups[i].changes)
 		}

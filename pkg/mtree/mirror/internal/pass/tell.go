@@ -5,6 +5,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/actions"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -34,7 +36,7 @@ type teller struct {
 }
 
 // newTeller returns a teller for a directory in which some changes failed.
-func newTeller(dir string, failed []work.Failure) *teller {
+func newTeller(dir string, failed []fetch.Failure) *teller {
 	t := &teller{dir: dir, failed: make(map[string]bool, len(failed))}
 	for i := range failed {
 		t.failed[failed[i].Path] = true
@@ -121,7 +123,7 @@ func actionOf(c *mtree.Change) actions.Action {
 
 // tellFetch tells which files arrived, and which the source may not read. A file that replaces a
 // directory does not have its name yet.
-func (p *pass) tellFetch(n *node, h *work.FetchResult) {
+func (p *pass) tellFetch(n *node, h *fetch.Result) {
 	if !p.tells() {
 		return
 	}
@@ -156,7 +158,7 @@ func (p *pass) tellSums(n *node, c *work.SumResult) {
 	t := newTeller(n.Path, c.Failed)
 	for i := range c.Equal {
 		change := &c.Equal[i]
-		if p.env.ModeDiffers(*change) && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
+		if plan.ModeDiffers(*change, p.env.Owner) && t.isMade(change) { // guard (without t.isMade): TestWhatFailedIsNotTold
 			t.add(actions.Mode, change.Want.Name, change.Want.Kind, "")
 		}
 	}

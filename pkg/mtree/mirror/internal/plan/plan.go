@@ -111,6 +111,11 @@ func Make(have []mtree.Entry, want *mtree.Listing, o *Options) Plan {
 	return p.Plan
 }
 
+// ModeDiffers reports whether an entry needs another mode, or another owner if owners count.
+func ModeDiffers(c mtree.Change, owners bool) bool {
+	return c.What&mtree.Mode != 0 || owners && c.What&mtree.Owner != 0 // guard (without owners): TestMake
+}
+
 // planner is a plan that is being made.
 type planner struct {
 	*Options
@@ -174,7 +179,7 @@ func (p *planner) addDir(c mtree.Change) {
 	}
 	if c.What&(mtree.Absent|mtree.Type) != 0 {
 		p.MakeDirs = append(p.MakeDirs, c)
-	} else if p.modeDiffers(c) {
+	} else if ModeDiffers(c, p.Owner) {
 		p.SetModes = append(p.SetModes, c)
 	}
 	p.Dirs = append(p.Dirs, c)
@@ -186,7 +191,7 @@ func (p *planner) addLink(c mtree.Change) {
 	case p.NoLinks || !isSafeLink(p.Dir, c.Want.Link): // guard (without !isSafeLink): TestMake
 		p.SkippedLinks = append(p.SkippedLinks, c.Want)
 		p.replaces(c.Have) // guard: TestMake
-	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 || p.modeDiffers(c):
+	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 || ModeDiffers(c, p.Owner):
 		p.MakeLinks = append(p.MakeLinks, c)
 	}
 }
@@ -202,7 +207,7 @@ func (p *planner) addFile(c mtree.Change) {
 		p.Check = append(p.Check, c)
 	case p.HardLinks && c.Want.Has&mtree.HasSame != 0: // guard: TestMake
 		p.Linked = append(p.Linked, c)
-	case p.modeDiffers(c):
+	case ModeDiffers(c, p.Owner):
 		p.SetModes = append(p.SetModes, c)
 	case p.HardLinks && c.Have.Has&mtree.HasSame != 0: // guard: TestMake
 		p.Linked = append(p.Linked, c)
@@ -227,11 +232,6 @@ func (p *planner) refuse(c mtree.Change) {
 	default:
 		p.replaces(c.Have) // guard: TestFilesThatAreRefused
 	}
-}
-
-// modeDiffers reports whether permission bits, or owners where they count, differ.
-func (p *planner) modeDiffers(c mtree.Change) bool {
-	return c.What&mtree.Mode != 0 || p.Owner && c.What&mtree.Owner != 0 // guard (without p.Owner): TestMake
 }
 
 // isSuspicious reports whether a file of equal size and mtime may hold other bytes.

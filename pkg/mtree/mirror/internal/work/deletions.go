@@ -1,6 +1,7 @@
 package work
 
 import (
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -10,7 +11,7 @@ type DeleteResult struct {
 	Released int64     // of these, entries that somebody released
 	Replaced int64     // directories whose name a file or symlink has now
 	Each     []Deleted // by the indices of the deletions; nil: the directory could not be opened
-	Failed   []Failure
+	Failed   []fetch.Failure
 }
 
 // Deleted is what became of one deletion.
@@ -23,12 +24,13 @@ type Deleted struct {
 // Delete carries out deletions in one directory.
 func (env *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 	r := &DeleteResult{}
-	dir, err := env.openToChange(&t)
+	at := t.ToChange()
+	dir, err := env.writer().OpenToChange(&at)
 	if err != nil {
 		for i := range deletions {
 			env.Replica.Abandon(&deletions[i]) // guard: TestWhatReplacesNothingIsDropped
 		}
-		r.Failed = append(r.Failed, Failure{t.Path, replica.Local(err)})
+		r.Failed = append(r.Failed, fetch.Failure{Path: t.Path, Err: replica.Local(err)})
 		return r
 	}
 	defer dir.Close()
@@ -47,7 +49,7 @@ func (env *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 			env.Replica.Abandon(d) // guard: TestWhatReplacesNothingIsDropped
 		}
 		if err != nil {
-			r.Failed = append(r.Failed, Failure{d.Path, replica.Local(err)})
+			r.Failed = append(r.Failed, fetch.Failure{Path: d.Path, Err: replica.Local(err)})
 		}
 	}
 	return r

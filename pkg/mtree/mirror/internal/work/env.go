@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/limits"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -43,7 +44,7 @@ type Env struct {
 	Limits   limits.Limits  // which files are not fetched
 	Verified *VerifiedFiles // outlives a pass
 	Wholes   *Wholes        // outlives a pass
-	OldSums  *OldSums       // outlives a pass; nil: nothing is kept
+	OldSums  *fetch.OldSums // outlives a pass; nil: nothing is kept
 	Limiter  *rate.Limiter  // of file contents; nil: none
 	Log      *slog.Logger
 
@@ -96,19 +97,9 @@ func (t *Target) Begun() records.Record {
 	return r
 }
 
-// FileGroup is files of one directory to fetch, or to compare by their sums.
-type FileGroup struct {
-	Target    Target
-	Changes   []mtree.Change
-	Staged    bool           // the directory is filled in the staging directory
-	Completes bool           // nothing is known that leaves the directory unfinished in this pass
-	Approx    *source.Approx // how well the source knows these files; nil: exactly
-}
-
-// Failure is a path that could not be made right.
-type Failure struct {
-	Path string
-	Err  error
+// ToChange returns the directory as the steps know it that change it.
+func (t *Target) ToChange() fetch.Target {
+	return fetch.Target{Path: t.Path, Begun: t.Begun(), Doubts: t.Doubts, Past: t.Past, Nested: t.Nested}
 }
 
 // openCopy opens the directory of the copy at path.
@@ -131,31 +122,22 @@ func (env *Env) enter(dir *disk.Dir, info disk.Info) error {
 	return dir.Chmod(info.Mode | 0o700)
 }
 
-// makeReady makes a directory ready to be changed: it becomes writable for its owner,
-// and its record says that it is unfinished.
+// makeReady makes a directory ready to be changed.
 func (env *Env) makeReady(dir *disk.Dir, info disk.Info, t *Target) error {
-	env.BeforeChange()
-	if info.Mode&0o700 != 0o700 {
-		if err := dir.Chmod(info.Mode | 0o700); err != nil {
-			return err
-		}
-	}
-	return env.Replica.Begin(dir, t.Path, t.Begun(), t.Doubts)
+	at := t.ToChange()
+	return env.writer().MakeReady(dir, info, &at)
 }
 
-// openToChange opens the directory of a target for a step that follows its visit.
-func (env *Env) openToChange(t *Target) (*disk.Dir, error) {
-	dir, err := env.openCopy(t.Path)
-	if err != nil {
-		return nil, err
-	}
-	info, err := dir.Self()
-	if err == nil {
-		err = env.makeReady(dir, info, t)
-	}
-	if err != nil {
-		_ = dir.Close()
-		return nil, err
-	}
-	return dir, nil
+// writer returns what changes the copy.
+func (env *Env) writer() fetch.Writer {
+	return fetch.Writer{Replica: env.Replica, BeforeChange: env.BeforeChange, NoDelete: env.NoDelete, Owner: env.Owner, Sparse: env.Sparse, SyncEach: env.SyncEach}
+}
+
+// Fetch brings files, small ones of several directories with one request, and returns one result for
+// each group.
+func (env *Env) Fetch(ctx context.Context, groups []fetch.Group) []fetch.Result {
+	return fetch.Env{
+		Source: env.Source, Root: env.Root, Copy: env.writer(), Limits: env.Limits,
+		OldSums: env.OldSums, Limiter: env.Limiter, Arriving: env.Arriving, Log: env.Log,
+	}.Fetch(ctx, groups)
 }

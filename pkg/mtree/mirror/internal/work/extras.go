@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -19,7 +20,7 @@ func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 		path := mtree.JoinPath(t.Path, e.Name)
 		d, stays, err := env.Replica.Measure(dir, path, e.Kind, e.MTime)
 		if err != nil {
-			v.Failed = append(v.Failed, Failure{path, replica.Local(err)})
+			v.Failed = append(v.Failed, fetch.Failure{Path: path, Err: replica.Local(err)})
 			continue
 		}
 		if stays {

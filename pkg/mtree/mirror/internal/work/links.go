@@ -7,7 +7,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/links"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
@@ -41,30 +43,10 @@ func (env *Env) mayBeBehind(v *VisitResult) bool {
 	return env.Replica.Links != nil && v.Had && v.Before.IsUnfinished()
 }
 
-// noteName notes a name that was fetched or made. isListed says that it has the bytes of the file that was listed.
-func (env *Env) noteName(dir *disk.Dir, t *Target, e *mtree.Entry, isListed bool) {
-	index := env.Replica.Links
-	if index == nil {
-		return
-	}
-	path := mtree.JoinPath(t.Path, e.Name)
-	if e.Has&mtree.HasSame == 0 || !isListed || t.Nested {
-		index.Leave(path)
-		return
-	}
-	if info, err := dir.Stat(e.Name); err == nil && info.Kind == mtree.File && info.Size == e.Size {
-		index.Note(fileOf(path, e, info.Node.Ino, info.CTime))
-	}
-}
-
-func fileOf(path string, e *mtree.Entry, node uint64, ctime mtree.Stamp) links.File {
-	return links.File{Path: path, Same: e.Same, Size: e.Size, MTime: e.MTime, CTime: e.CTime, Node: node, Kept: ctime}
-}
-
-// isLinked reports whether a file with the bytes of the source is one with the right other names, and
-// has the right mode; then it is noted.
-func (env *Env) isLinked(t *Target, nested bool, c mtree.Change) bool {
-	index, path := env.Replica.Links, mtree.JoinPath(t.Path, c.Want.Name)
+// isLinked reports whether a file with the bytes of the source, in the directory at path dir, is one with
+// the right other names, and has the right mode; then it is noted.
+func (env *Env) isLinked(dir string, nested bool, c mtree.Change) bool {
+	index, path := env.Replica.Links, mtree.JoinPath(dir, c.Want.Name)
 	if nested || env.DryRun || c.Have == nil || c.Have.Kind != mtree.File {
 		return true
 	}
@@ -78,7 +60,7 @@ func (env *Env) isLinked(t *Target, nested bool, c mtree.Change) bool {
 	defer index.Lock(c.Want.Same)() // or two names that nobody knew would both be taken for the one to link to
 	f, known := index.Find(c.Want.Same)
 	switch {
-	case env.ModeDiffers(c):
+	case plan.ModeDiffers(c, env.Owner):
 		return false
 	case !known:
 		was, is := index.Of(path)
@@ -92,19 +74,14 @@ func (env *Env) isLinked(t *Target, nested bool, c mtree.Change) bool {
 	if known {
 		kept = mtree.Later(kept, f.Kept) // another name may have been linked since it was read
 	}
-	index.Note(fileOf(path, c.Want, c.Have.Same, kept))
+	index.Note(links.FileOf(path, c.Want, c.Have.Same, kept))
 	return true
-}
-
-// ModeDiffers reports whether a file needs another mode or owner.
-func (env *Env) ModeDiffers(c mtree.Change) bool {
-	return c.What&mtree.Mode != 0 || env.Owner && c.What&mtree.Owner != 0
 }
 
 // relink makes a file with the bytes of the source one file with the right other names, with the right
 // mode: it is linked to one of them, or it gets a file of its own, to which they are linked when they are
 // visited. Where there can be no link it stays, and is not changed.
-func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Change) (changed bool, err error) {
+func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *fetch.Target, c mtree.Change) (changed bool, err error) {
 	index, path := env.Replica.Links, mtree.JoinPath(t.Path, c.Want.Name)
 	if c.Want.Has&mtree.HasSame == 0 {
 		if err = env.separate(ctx, dir, c); err == nil {
@@ -129,7 +106,7 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 		if disk.IsDenied(err) || disk.IsFull(err) { // guard (without disk.IsFull): TestALinkThatStaysOnAFullDisk
 			return false, nil // it has the right bytes, and stays a name of the other file
 		}
-	case env.ModeDiffers(c):
+	case plan.ModeDiffers(c, env.Owner):
 		err = env.setMode(ctx, dir, c)
 		changed = err == nil
 		if info, statErr := dir.Stat(c.Want.Name); changed && statErr == nil && !l.hasMode(info) {
@@ -143,7 +120,7 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 		return false, nil // its listing was read before, or these are no names of one file
 	}
 	if changed || why == errNoName || why == errBytes || why == errMode {
-		env.noteName(dir, t, c.Want, true)
+		env.writer().NoteName(dir, t, c.Want, true)
 	}
 	return changed, nil
 }
@@ -151,15 +128,16 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *Target, c mtree.Ch
 // Link links files of one directory to other names of theirs, and returns those that must be fetched.
 // Cost of one: openat, statx, linkat, statx; to replace: linkat, renameat, unlinkat; the sums of both ends
 // if it is not certain that the copy's file has the same bytes.
-func (env *Env) Link(ctx context.Context, t Target, changes []mtree.Change) (*FetchResult, []mtree.Change) {
-	r := &FetchResult{}
-	dir, err := env.openToChange(&t)
+func (env *Env) Link(ctx context.Context, t Target, changes []mtree.Change) (*fetch.Result, []mtree.Change) {
+	r := &fetch.Result{}
+	at := t.ToChange()
+	dir, err := env.writer().OpenToChange(&at)
 	if err != nil {
 		r.Err = replica.Local(err)
 		return r, nil
 	}
 	defer dir.Close()
-	rest := env.joinEach(ctx, dir, &t, changes, nil, r)
+	rest := env.joinEach(ctx, dir, &at, changes, nil, r)
 	var unsure []string
 	for i := range rest {
 		if env.KnowsName(rest[i].Want) {
@@ -173,11 +151,11 @@ func (env *Env) Link(ctx context.Context, t Target, changes []mtree.Change) (*Fe
 	if err != nil {
 		return r, rest
 	}
-	return r, env.joinEach(ctx, dir, &t, rest, theirs, r)
+	return r, env.joinEach(ctx, dir, &at, rest, theirs, r)
 }
 
 // joinEach links files and returns the rest.
-func (env *Env) joinEach(ctx context.Context, dir *disk.Dir, t *Target, changes []mtree.Change, theirs map[string]source.Sum, r *FetchResult) (rest []mtree.Change) {
+func (env *Env) joinEach(ctx context.Context, dir *disk.Dir, t *fetch.Target, changes []mtree.Change, theirs map[string]source.Sum, r *fetch.Result) (rest []mtree.Change) {
 	for _, c := range changes {
 		l := link{env: env, dir: dir, t: t, c: c}
 		if sum, ok := theirs[mtree.JoinPath(t.Path, c.Want.Name)]; ok && sum.Of(c.Want) {
@@ -213,7 +191,7 @@ func (env *Env) joinEach(ctx context.Context, dir *disk.Dir, t *Target, changes 
 type link struct {
 	env *Env
 	dir *disk.Dir
-	t   *Target
+	t   *fetch.Target
 	c   mtree.Change
 	own bool           // the name has the right bytes already
 	sum *source.Digest // of the source's file; nil: it is not known
@@ -321,9 +299,9 @@ func (l *link) copyOf(ctx context.Context, from *disk.Dir, name string) error {
 	defer file.Close()
 	c := l.c
 	c.What |= mtree.Content // only sums may tell that it differs
-	err = l.env.placeCopy(l.dir, mtree.JoinPath(l.t.Path, l.c.Want.Name), c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
+	err = l.env.writer().PlaceCopy(l.dir, mtree.JoinPath(l.t.Path, l.c.Want.Name), c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
 	if err == nil {
-		l.env.noteName(l.dir, l.t, l.c.Want, true)
+		l.env.writer().NoteName(l.dir, l.t, l.c.Want, true)
 	}
 	return err
 }
@@ -342,7 +320,7 @@ func (l *link) place(from *disk.Dir, name string, is disk.Info) error {
 	} else if err := l.replace(from, name, is); err != nil {
 		return err
 	}
-	l.env.noteName(l.dir, l.t, want, true)
+	l.env.writer().NoteName(l.dir, l.t, want, true)
 	return nil
 }
 

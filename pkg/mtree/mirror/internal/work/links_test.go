@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/links"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -23,7 +24,7 @@ func linkedBench(t *testing.T) *bench {
 	t.Cleanup(r.Close)
 	b.env.Replica, b.env.Overlap.Replica = r, r
 	for _, have := range b.has() {
-		r.Links.Note(fileOf("d/"+have.Name, &mtree.Entry{Same: 7, Size: have.Size, MTime: have.MTime}, have.Same, have.CTime))
+		r.Links.Note(links.FileOf("d/"+have.Name, &mtree.Entry{Same: 7, Size: have.Size, MTime: have.MTime}, have.Same, have.CTime))
 		have.CTime = longAgo
 		have.Has &^= mtree.HasCTime | mtree.HasOwner | mtree.HasSame
 		b.list(have)

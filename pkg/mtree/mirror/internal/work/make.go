@@ -3,12 +3,10 @@ package work
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -80,7 +78,7 @@ func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResul
 		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		d, err := env.replacement(dir, mtree.JoinPath(t.Path, c.Want.Name), name, v.Nested)
+		d, err := env.writer().Replacement(dir, mtree.JoinPath(t.Path, c.Want.Name), name, v.Nested)
 		if err == nil {
 			v.Deletions = append(v.Deletions, d)
 		}
@@ -93,39 +91,6 @@ func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResul
 		_ = staging.Dir().Unlink(name)
 	}
 	return err
-}
-
-// replacement returns the deletion of the directory at path. Once the guards allow that,
-// the file or symlink named staged in the staging directory replaces it.
-func (env *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
-	d, err := env.mayReplace(dir, path, nested)
-	if err != nil {
-		_ = env.Replica.Staging.Dir().Unlink(staged)
-		return replica.Deletion{}, err
-	}
-	d.Staged = staged
-	return d, nil
-}
-
-// mayReplace returns the deletion of the directory at path, which something else is to replace, and
-// an error if that may never be.
-func (env *Env) mayReplace(dir *disk.Dir, path string, nested bool) (replica.Deletion, error) {
-	if env.NoDelete {
-		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
-	}
-	var d replica.Deletion
-	stays := false
-	info, err := dir.Stat(mtree.BaseName(path))
-	if err == nil {
-		d, stays, err = env.Replica.Measure(dir, path, mtree.Dir, info.MTime)
-	}
-	if stays {
-		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
-	}
-	if nested {
-		d.Why = replica.WhyTree
-	}
-	return d, err
 }
 
 // setMode sets permission bits and owner of an entry. A directory keeps its set-id and
@@ -163,7 +128,7 @@ func (env *Env) separate(ctx context.Context, dir *disk.Dir, c mtree.Change) err
 		return err
 	}
 	defer file.Close()
-	return env.placeCopy(dir, "", c, source.Until(ctx, file), func(temp *disk.TempFile) error { return temp.Sync() })
+	return env.writer().PlaceCopy(dir, "", c, source.Until(ctx, file), func(temp *disk.TempFile) error { return temp.Sync() })
 }
 
 // setOwner sets the owner of an entry, if owners are copied and the source lists them.

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -27,7 +28,7 @@ func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.E
 		}
 		old := spelledBefore(have, &e, wanted)
 		if old == "" {
-			v.Failed = append(v.Failed, Failure{mtree.JoinPath(t.Path, e.Name), replica.Local(disk.ErrCollides)})
+			v.Failed = append(v.Failed, fetch.Failure{Path: mtree.JoinPath(t.Path, e.Name), Err: replica.Local(disk.ErrCollides)})
 			continue
 		}
 		if err := env.renameEntry(dir, t, v, old, e.Name); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
@@ -15,13 +17,13 @@ type SumResult struct {
 	Equal  []mtree.Change
 	Differ []mtree.Change // they must be fetched
 	Modes  int            // how many of the equal files got another mode or owner
-	Failed []Failure
+	Failed []fetch.Failure
 }
 
 // CompareSums compares files of equal size and mtime by their sums, files of several
 // directories with one request. It returns one result for each group. Cost: both sides
 // read all bytes of the files.
-func (env *Env) CompareSums(ctx context.Context, groups []FileGroup) []SumResult {
+func (env *Env) CompareSums(ctx context.Context, groups []fetch.Group) []SumResult {
 	results := make([]SumResult, len(groups))
 	theirs, ours, err := env.bothSums(ctx, groups)
 	for i := range groups {
@@ -34,7 +36,7 @@ func (env *Env) CompareSums(ctx context.Context, groups []FileGroup) []SumResult
 }
 
 // bothSums returns the sums of the source and of the copy, by path.
-func (env *Env) bothSums(ctx context.Context, groups []FileGroup) (theirs, ours map[string]source.Sum, err error) {
+func (env *Env) bothSums(ctx context.Context, groups []fetch.Group) (theirs, ours map[string]source.Sum, err error) {
 	var paths []string
 	for i := range groups {
 		for _, c := range groups[i].Changes {
@@ -49,7 +51,7 @@ func (env *Env) bothSums(ctx context.Context, groups []FileGroup) (theirs, ours 
 }
 
 // compareGroup compares the sums of one group, and sets modes of files that are equal.
-func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map[string]source.Sum, r *SumResult) {
+func (env *Env) compareGroup(ctx context.Context, g *fetch.Group, theirs, ours map[string]source.Sum, r *SumResult) {
 	for _, change := range g.Changes {
 		path := mtree.JoinPath(g.Target.Path, change.Want.Name)
 		their, ok := theirs[path]
@@ -60,11 +62,11 @@ func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map
 			continue
 		}
 		r.Equal = append(r.Equal, change)
-		linked := env.Replica.Links != nil && !env.isLinked(&g.Target, g.Target.Nested, change)
-		if !env.ModeDiffers(change) && !linked { // guard (!env.ModeDiffers(change) -> change.What&(mtree.Mode|mtree.Owner) == 0): TestOwnersThatAreNotCopied
+		linked := env.Replica.Links != nil && !env.isLinked(g.Target.Path, g.Target.Nested, change)
+		if !plan.ModeDiffers(change, env.Owner) && !linked { // guard (!plan.ModeDiffers(change, env.Owner) -> change.What&(mtree.Mode|mtree.Owner) == 0): TestOwnersThatAreNotCopied
 			continue
 		}
-		dir, err := env.openToChange(&g.Target)
+		dir, err := env.writer().OpenToChange(&g.Target)
 		if err == nil && linked {
 			_, err = env.relink(ctx, dir, &g.Target, change) // guard: TestLinksOfFilesThatAreCompared
 			_ = dir.Close()
@@ -76,7 +78,7 @@ func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map
 			continue
 		}
 		if err != nil {
-			r.Failed = append(r.Failed, Failure{path, replica.Local(err)})
+			r.Failed = append(r.Failed, fetch.Failure{Path: path, Err: replica.Local(err)})
 		}
 		r.Modes++
 	}

@@ -6,6 +6,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
@@ -72,8 +73,8 @@ func (env *Env) FindLeaving(path string, kind mtree.Kind, found *LeavingFiles) {
 
 // TakeOver takes over large files of one directory, and returns those that must be
 // fetched.
-func (env *Env) TakeOver(ctx context.Context, t Target, changes []mtree.Change, found *LeavingFiles) (*FetchResult, []mtree.Change) {
-	r := &FetchResult{}
+func (env *Env) TakeOver(ctx context.Context, t Target, changes []mtree.Change, found *LeavingFiles) (*fetch.Result, []mtree.Change) {
+	r := &fetch.Result{}
 	names := found.worthSumming(t.Path, changes)
 	if len(names) == 0 {
 		return r, changes
@@ -97,8 +98,9 @@ func (f *LeavingFiles) worthSumming(dir string, changes []mtree.Change) (paths [
 
 // takeEach takes over each file whose sum, in theirs, is that of a leaving file. It
 // returns the rest.
-func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change, theirs map[string]source.Sum, found *LeavingFiles, r *FetchResult) (rest []mtree.Change) {
-	dir, err := env.openToChange(t)
+func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change, theirs map[string]source.Sum, found *LeavingFiles, r *fetch.Result) (rest []mtree.Change) {
+	at, writer := t.ToChange(), env.writer()
+	dir, err := writer.OpenToChange(&at)
 	if err != nil {
 		r.Err = replica.Local(err)
 		return nil
@@ -124,7 +126,7 @@ func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change,
 			env.Arriving.Add(c.Want.Size)
 			r.Copied += c.Want.Size // guard: TestBytesThatWereInTheCopy
 		}
-		env.noteName(dir, t, c.Want, true)
+		writer.NoteName(dir, &at, c.Want, true)
 		r.Names, r.From = append(r.Names, c.Want.Name), append(r.From, from)
 		r.Made++
 		r.Taken++
@@ -169,11 +171,11 @@ func (env *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, pat
 		return err
 	}
 	defer file.Close()
-	mode := env.fileMode(c)
+	mode := env.writer().FileMode(c)
 	if !env.Owner && info.Links == 1 && info.Mode == mode && info.MTime == env.Replica.Times.Stored(c.Want.MTime) {
 		if err := from.Link(mtree.BaseName(path), dir, c.Want.Name); err == nil {
 			return nil
 		}
 	}
-	return env.placeCopy(dir, "", c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
+	return env.writer().PlaceCopy(dir, "", c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
 }

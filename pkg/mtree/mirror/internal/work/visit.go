@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -174,7 +175,7 @@ func (env *Env) refusal(v *VisitResult) error {
 // has, nothing is extra, and the directory fails.
 func (v *VisitResult) askForExtra(ctx context.Context, t *Target) {
 	if err := v.Approx.AreGone(ctx, v.Plan.Extra); err != nil { // guard: TestWhatIsNotListedAndNotGone
-		v.Failed = append(v.Failed, Failure{t.Path, err})
+		v.Failed = append(v.Failed, fetch.Failure{Path: t.Path, Err: err})
 		v.Plan.Extra = nil
 	}
 }
@@ -356,7 +357,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
 	v.Known = v.knownBy(&o)
 	v.Plan = plan.Make(have, &v.Listing, &o)
-	v.Plan.Linked = slices.DeleteFunc(v.Plan.Linked, func(c mtree.Change) bool { return env.isLinked(t, v.Nested, c) })
+	v.Plan.Linked = slices.DeleteFunc(v.Plan.Linked, func(c mtree.Change) bool { return env.isLinked(t.Path, v.Nested, c) })
 	if env.keepsID(t, v) { // guard: TestWhatADirectoryIsCompletedWith
 		v.Record.ID, v.Plan.Hides = v.Before.ID, true // as if a mount covered what stays
 		v.Record.Now = v.Known
@@ -441,14 +442,15 @@ func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.
 		v.note(t, c.Want.Name, env.setMode(ctx, dir, c))
 	}
 	for _, c := range pl.Linked {
-		changed, err := env.relink(ctx, dir, t, c)
+		at := t.ToChange()
+		changed, err := env.relink(ctx, dir, &at, c)
 		if err == errModeNotKept {
 			continue
 		}
 		if changed || err != nil {
 			v.note(t, c.Want.Name, err)
 		}
-		if changed && env.ModeDiffers(c) {
+		if changed && plan.ModeDiffers(c, env.Owner) {
 			v.Relinked = append(v.Relinked, c)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -48,7 +49,7 @@ type VisitResult struct {
 	Below        []mtree.Change     // directories to visit
 	DoubtsBelow  replica.Doubts     // what is not trusted of them
 	Deletions    []replica.Deletion // what is extra, and directories that something else replaces
-	Failed       []Failure
+	Failed       []fetch.Failure
 	HalfMade     []string       // directories of Failed that are there, though without their mode or owner
 	Approx       *source.Approx // how well the source knows the files; nil: exactly
 }
@@ -116,7 +117,7 @@ func (v *VisitResult) note(t *Target, name string, err error) {
 	if err == nil {
 		v.Changed = true
 	} else {
-		v.Failed = append(v.Failed, Failure{mtree.JoinPath(t.Path, name), replica.Local(err)})
+		v.Failed = append(v.Failed, fetch.Failure{Path: mtree.JoinPath(t.Path, name), Err: replica.Local(err)})
 	}
 }
 

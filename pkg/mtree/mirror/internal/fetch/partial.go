@@ -1,4 +1,4 @@
-package work
+package fetch
 
 import (
 	"errors"
@@ -31,17 +31,17 @@ func (env *Env) offerPartial(dir string, f *source.Wanted) {
 	if key == "" {
 		return
 	}
-	f.Kept = func() int64 { return env.Replica.Staging.PartSize(key) }
+	f.Kept = func() int64 { return env.Copy.Replica.Staging.PartSize(key) }
 }
 
 // tempFile opens the file to write to. For a large file that is as it was listed, this is
 // the part that was kept; it is kept again if the transfer breaks off.
 func (env *Env) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
 	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
-		d, err = env.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
+		d, err = env.Copy.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := env.Replica.Staging.Continue(partKey(path, want.Entry), c.Have == nil)
+	d, size, err := env.Copy.Replica.Staging.Continue(partKey(path, want.Entry), c.Have == nil)
 	if err != nil {
 		return nil, false, err
 	}

@@ -1,10 +1,9 @@
-package work
+package fetch
 
 import (
 	"bytes"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -31,13 +29,11 @@ func (p *pieces) Read(buf []byte) (int, error) {
 	return p.in.Read(buf[:min(size, len(buf))])
 }
 
-// sparseEnv returns an Env that makes holes, and the directory of its copy.
-func sparseEnv(t *testing.T) (*Env, string) {
-	path := t.TempDir()
-	dest, err := replica.Open(&replica.Options{Path: path, Log: slog.New(slog.DiscardHandler), Now: machine.Now})
-	require.NoError(t, err)
-	t.Cleanup(dest.Close)
-	return &Env{Replica: dest, Sparse: true}, path
+// sparseCopy returns a Writer that makes holes, and the directory of its copy.
+func sparseCopy(t *testing.T) (Writer, string) {
+	to := newCopy(t)
+	to.Sparse = true
+	return to, to.Replica.Root.Path()
 }
 
 // holes returns the runs of zeros of at least leastHole bytes in text, and those that the file has as
@@ -72,7 +68,7 @@ func holes(t *testing.T, path string, text []byte) (want, have int64) {
 // A file with holes has the same bytes, however they come, and each long run of zeros is a hole, and no
 // shorter one.
 func TestSparseFile(t *testing.T) {
-	env, path := sparseEnv(t)
+	to, path := sparseCopy(t)
 	zeros := func(n int) []byte { return make([]byte, n) }
 	x := bytes.Repeat([]byte("x"), 100<<10)
 	texts := [][]byte{
@@ -93,12 +89,12 @@ func TestSparseFile(t *testing.T) {
 	for i, text := range texts {
 		for name, sizes := range map[string][]int{"at once": {1 << 30}, "in pieces": {1 << 10, 4 << 10, 300, 64 << 10, 4097, 31}} {
 			at := filepath.Join(path, "f")
-			temp, err := env.Replica.Staging.Create(env.Replica.Root, "f", false, 0o644)
+			temp, err := to.Replica.Staging.Create(to.Replica.Root, "f", false, 0o644)
 			require.NoError(t, err)
-			size, err := env.copyBody(temp, &pieces{bytes.NewReader(text), sizes})
+			size, err := to.copyBody(temp, &pieces{bytes.NewReader(text), sizes})
 			require.NoError(t, err)
 			require.Equal(t, int64(len(text)), size)
-			require.NoError(t, temp.Place(env.Replica.Root, "f"))
+			require.NoError(t, temp.Place(to.Replica.Root, "f"))
 			got, err := os.ReadFile(at)
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(text, got), "%d, %s", i, name)
@@ -112,22 +108,22 @@ func slicesOf(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 // What broke off is continued behind its last hole, and the zeros that came last count as what came.
 func TestSparseFileThatIsContinued(t *testing.T) {
-	env, path := sparseEnv(t)
+	to, path := sparseCopy(t)
 	text := slicesOf([]byte("begin"), make([]byte, 10<<20), []byte("middle"), make([]byte, 3<<20), []byte("end"), make([]byte, 2<<20))
 	for _, cut := range []int{1, 5, 5 + 3<<20, 5 + 10<<20, 11 + 10<<20, 11 + 10<<20 + 1, 14 + 13<<20, 14 + 13<<20 + leastHole, len(text)} {
-		temp, size, err := env.Replica.Staging.Continue("key", false)
+		temp, size, err := to.Replica.Staging.Continue("key", false)
 		require.NoError(t, err)
 		require.Zero(t, size)
-		_, err = env.copyBody(temp, io.MultiReader(bytes.NewReader(text[:cut]), iotest.ErrReader(errAway)))
+		_, err = to.copyBody(temp, io.MultiReader(bytes.NewReader(text[:cut]), iotest.ErrReader(errAway)))
 		require.ErrorIs(t, err, errAway)
 		require.NoError(t, temp.Keep())
 
-		temp, size, err = env.Replica.Staging.Continue("key", false)
+		temp, size, err = to.Replica.Staging.Continue("key", false)
 		require.NoError(t, err)
 		require.Equal(t, int64(cut), size)
-		_, err = env.copyBody(temp, bytes.NewReader(text[cut:]))
+		_, err = to.copyBody(temp, bytes.NewReader(text[cut:]))
 		require.NoError(t, err)
-		require.NoError(t, temp.Place(env.Replica.Root, "f"))
+		require.NoError(t, temp.Place(to.Replica.Root, "f"))
 		got, err := os.ReadFile(filepath.Join(path, "f"))
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(text, got), cut)
@@ -139,19 +135,19 @@ func TestSparseFileThatIsContinued(t *testing.T) {
 
 // A hole at the end that cannot be made is an error of the copy's disk: the file would be too short.
 func TestAHoleThatCannotBeMade(t *testing.T) {
-	b := newBench(t, 0, "f")
-	b.env.Sparse = true
+	to, disk := newFaultyCopy(t)
+	to.Sparse = true
 	for _, text := range [][]byte{make([]byte, leastHole), slicesOf(make([]byte, leastHole), []byte("x")), slicesOf([]byte("x"), make([]byte, 8<<20))} {
-		temp, err := b.env.Replica.Staging.Create(b.env.Replica.Root, "new", false, 0o644)
+		temp, err := to.Replica.Staging.Create(to.Replica.Root, "new", false, 0o644)
 		require.NoError(t, err)
-		b.Fail = func(call string) error {
+		disk.Fail = func(call string) error {
 			if strings.HasPrefix(call, "truncate") {
 				return unix.EFBIG
 			}
 			return nil
 		}
-		_, err = b.env.copyBody(temp, bytes.NewReader(text))
-		b.Fail = nil
+		_, err = to.copyBody(temp, bytes.NewReader(text))
+		disk.Fail = nil
 		require.ErrorIs(t, err, unix.EFBIG)
 		require.True(t, replica.IsLocal(err))
 		temp.Discard()

@@ -1,11 +1,10 @@
-package work
+package fetch
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"log/slog"
 	"os"
 	"testing"
 
@@ -13,7 +12,6 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
@@ -22,12 +20,10 @@ const testBlock = 64 << 10 // bytes
 
 // oldFetch is a fetch of the file f, of which the copy has 130,000 bytes.
 func oldFetch(t *testing.T) (f *fetching, path string) {
-	dest, err := replica.Open(&replica.Options{Path: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: machine.Now})
-	require.NoError(t, err)
-	t.Cleanup(dest.Close)
-	path = dest.Root.Path() + "/f"
+	to := newCopy(t)
+	path = to.Replica.Root.Path() + "/f"
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("0123456789abc"), 10_000), 0o644))
-	return &fetching{ctx: t.Context(), env: &Env{Replica: dest, OldSums: &OldSums{}}}, path
+	return &fetching{ctx: t.Context(), env: Env{Copy: to, OldSums: &OldSums{}}}, path
 }
 
 // offered returns the sums of the copy's file for a change.
@@ -134,7 +130,7 @@ func TestAStopWhileAFileIsPutTogether(t *testing.T) {
 	f, _ := oldFetch(t)
 	o, _, _, err := offered(t, f, mtree.Content, 5<<20)
 	require.NoError(t, err)
-	temp, err := f.env.Replica.Staging.Create(f.env.Replica.Root, "new", true, 0o600)
+	temp, err := f.env.Copy.Replica.Staging.Create(f.env.Copy.Replica.Root, "new", true, 0o600)
 	require.NoError(t, err)
 	defer temp.Discard()
 	ctx, cancel := context.WithCancel(t.Context())

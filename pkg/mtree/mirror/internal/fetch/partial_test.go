@@ -1,23 +1,17 @@
-package work
+package fetch
 
 import (
-	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // Only the version that was listed is continued. Another one goes into a file of its own.
 func TestOnlyTheListedVersionIsContinued(t *testing.T) {
-	dest, err := replica.Open(&replica.Options{Path: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: machine.Now})
-	require.NoError(t, err)
-	defer dest.Close()
-	env := &Env{Replica: dest}
+	env := &Env{Copy: newCopy(t)}
 	e := mtree.Entry{Name: "f", Size: leastPartial, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
 	want := &source.Wanted{Entry: &e, Path: "f"}
 	env.offerPartial("", want)
@@ -32,7 +26,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &source.File{Got: e}
 		change.edit(&f.Got)
-		temp, kept, err := env.tempFile(dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
+		temp, kept, err := env.tempFile(env.Copy.Replica.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
 		temp.Discard()

@@ -1,12 +1,12 @@
-package work
+package fetch
 
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// FetchResult is what a fetch brought for one group of files.
-type FetchResult struct {
+// Result is what a fetch brought for one group of files.
+type Result struct {
 	Err       error              // nothing was fetched
 	Names     []string           // of the files that arrived
 	Updated   []string           // of these, in their order, those under which there was a file or symlink
@@ -36,4 +36,10 @@ type FetchResult struct {
 type changedFile struct {
 	want, got mtree.Entry
 	gone      bool
+}
+
+// Failure is a path that could not be made right.
+type Failure struct {
+	Path string
+	Err  error
 }

@@ -1,4 +1,4 @@
-package work
+package fetch
 
 import (
 	"context"
@@ -39,9 +39,6 @@ func (s *teller) Part(_ context.Context, path string, since mtree.Stamp) (source
 	return part, nil
 }
 
-// changed is when the file changed that was listed at now.
-var changed = now.Add(time.Second)
-
 // ofAFile is the end of a fetch that brought f in another version than was listed.
 type ofAFile struct {
 	t      *testing.T
@@ -58,8 +55,8 @@ func newOfAFile(t *testing.T) *ofAFile {
 	is.Size, is.MTime, is.CTime = 7, changed, changed
 	c := &ofAFile{t: t, file: changedFile{want: f, got: is}}
 	c.file.got.Mode, c.file.got.Has = 0, mtree.HasCTime // what an answer says of a file
-	c.target = Target{Path: "d", Listed: now}
-	c.target.Record.Stamp, c.target.Record.ID = now, ours
+	c.target = Target{Path: "d"}
+	c.target.Begun.Stamp, c.target.Begun.ID = now, ours
 	c.part = source.Dir{Tree: source.Tree{ID: "t", Epoch: 5}, Fingerprint: "e", Direct: true}
 	c.part.Stamp, c.part.ID, c.part.Part = changed, ours, []mtree.Span{{From: now, To: now}}
 	c.part.Entries = []mtree.Entry{dir("a"), is, file("z")}
@@ -74,15 +71,15 @@ func (c *ofAFile) confirm(ctx context.Context, err error, answers ...source.Dir)
 	c.env.Source = from
 	end := confirming{env: &c.env}
 	h := c.result()
-	end.confirm(ctx, &FileGroup{Target: c.target, Completes: true}, h)
+	end.confirm(ctx, &Group{Target: c.target, Completes: true}, h)
 	confirmed = h.Moved+h.Gone == 0
 	require.Equal(c.t, confirmed, h.Told != nil)
 	return confirmed, from.asked
 }
 
 // result returns what the fetch brought.
-func (c *ofAFile) result() *FetchResult {
-	h := &FetchResult{changed: []changedFile{c.file}}
+func (c *ofAFile) result() *Result {
+	h := &Result{changed: []changedFile{c.file}}
 	if c.file.gone {
 		h.Gone = 1
 	} else {
@@ -118,7 +115,7 @@ func TestWhatConfirmsAFile(t *testing.T) {
 		"not told":                  func(c *ofAFile) { c.part.Entries = c.part.Entries[:1] },
 		"below a listing of before": func(c *ofAFile) { c.target.Past = true },
 		"by another clock":          func(c *ofAFile) { c.target.Doubts = replica.DoubtClock },
-		"no id":                     func(c *ofAFile) { c.part.ID, c.target.Record.ID = "", "" },
+		"no id":                     func(c *ofAFile) { c.part.ID, c.target.Begun.ID = "", "" },
 		"unknown options":           func(c *ofAFile) { c.part.Fingerprint, c.env.Root.Fingerprint = "", "" },
 		"nobody watches":            func(c *ofAFile) { c.env.Root.State = wire.Unwatched },
 		"nobody watches any more":   func(c *ofAFile) { c.env.Root.State = wire.Audited },
@@ -204,20 +201,20 @@ func TestAFileThatIsToldLater(t *testing.T) {
 // A directory that stays unfinished whatever the source says is not asked for; nor is any after the
 // source did not answer. The pauses are those of all directories.
 func TestWhatIsNotAskedFor(t *testing.T) {
-	for name, change := range map[string]func(g *FileGroup, h *FetchResult){
+	for name, change := range map[string]func(g *Group, h *Result){
 		"it is": nil,
 
-		"it stays unfinished":     func(g *FileGroup, _ *FetchResult) { g.Completes = false },
-		"listed roughly":          func(g *FileGroup, _ *FetchResult) { g.Approx = &source.Approx{} },
-		"another looks as listed": func(_ *FileGroup, h *FetchResult) { h.Moved++ },
-		"another is gone":         func(_ *FileGroup, h *FetchResult) { h.Gone++ },
-		"another is not settled":  func(_ *FileGroup, h *FetchResult) { h.Unsettled++ },
-		"another failed":          func(_ *FileGroup, h *FetchResult) { h.Failed = make([]Failure, 1) },
+		"it stays unfinished":     func(g *Group, _ *Result) { g.Completes = false },
+		"listed roughly":          func(g *Group, _ *Result) { g.Approx = &source.Approx{} },
+		"another looks as listed": func(_ *Group, h *Result) { h.Moved++ },
+		"another is gone":         func(_ *Group, h *Result) { h.Gone++ },
+		"another is not settled":  func(_ *Group, h *Result) { h.Unsettled++ },
+		"another failed":          func(_ *Group, h *Result) { h.Failed = make([]Failure, 1) },
 	} {
 		c := newOfAFile(t)
 		from := &teller{answers: []source.Dir{c.part}}
 		c.env.Source = from
-		g, h := &FileGroup{Target: c.target, Completes: true}, c.result()
+		g, h := &Group{Target: c.target, Completes: true}, c.result()
 		if change != nil {
 			change(g, h)
 		}
@@ -240,7 +237,7 @@ func TestWhatIsNotAskedFor(t *testing.T) {
 			c.env.Source = from
 			end := confirming{env: &c.env}
 			for range 3 {
-				end.confirm(t.Context(), &FileGroup{Target: c.target, Completes: true}, c.result())
+				end.confirm(t.Context(), &Group{Target: c.target, Completes: true}, c.result())
 			}
 			require.Len(t, from.asked, asked)
 		})

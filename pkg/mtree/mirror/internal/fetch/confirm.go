@@ -1,4 +1,4 @@
-package work
+package fetch
 
 import (
 	"context"
@@ -36,12 +36,12 @@ const (
 // confirm takes those files from h.Moved that the source has as they arrived, and those from h.Gone
 // that it says are gone, if the group may complete its directory then. Cost: a request, and one more
 // for each pause.
-func (c *confirming) confirm(ctx context.Context, g *FileGroup, h *FetchResult) {
+func (c *confirming) confirm(ctx context.Context, g *Group, h *Result) {
 	if !g.Completes || g.Approx != nil || h.Moved+h.Gone != int64(len(h.changed)) || h.Unsettled+int64(len(h.Failed)) > 0 { // guard: TestWhatIsNotAskedFor
 		return
 	}
 	for len(h.changed) > 0 && !c.failed && c.env.mayConfirm(&g.Target) {
-		part, err := c.env.Source.Part(ctx, g.Target.Path, g.Target.Record.Stamp)
+		part, err := c.env.Source.Part(ctx, g.Target.Path, g.Target.Begun.Stamp)
 		c.failed = err != nil && !errors.Is(err, source.ErrNoPart) && !errors.Is(err, source.ErrWhole) // guard: TestWhatIsNotAskedFor
 		if err != nil && !errors.Is(err, source.ErrNoPart) || err == nil && !c.env.isNewsOf(&g.Target, &part) {
 			return
@@ -72,7 +72,7 @@ func (c *confirming) confirm(ctx context.Context, g *FileGroup, h *FetchResult) 
 func (env *Env) mayConfirm(t *Target) bool {
 	is := env.Root.State
 	return (is == wire.Watched || is == wire.Mirrored) && env.Root.Fingerprint != "" &&
-		t.Record.ID != "" &&
+		t.Begun.ID != "" &&
 		!t.Past && // guard: TestWhatConfirmsAFile
 		t.Doubts&replica.DoubtClock == 0 // guard: TestWhatConfirmsAFile
 }
@@ -83,13 +83,13 @@ func (env *Env) isNewsOf(t *Target, part *source.Dir) bool {
 	return part.IsPart() &&
 		part.Tree == env.Root.Tree && // guard: TestWhatConfirmsAFile
 		part.Fingerprint == env.Root.Fingerprint && // guard: TestWhatConfirmsAFile
-		part.ID == t.Record.ID && // guard: TestWhatConfirmsAFile
+		part.ID == t.Begun.ID && // guard: TestWhatConfirmsAFile
 		!part.Hot && // guard: TestWhatConfirmsAFile
-		part.Stamp.After(t.Record.Stamp) // guard: TestWhatConfirmsAFile
+		part.Stamp.After(t.Begun.Stamp) // guard: TestWhatConfirmsAFile
 }
 
 // settle counts a file no more that the source has as the copy has it.
-func (h *FetchResult) settle(f *changedFile) {
+func (h *Result) settle(f *changedFile) {
 	if f.gone {
 		h.Gone--
 	} else {

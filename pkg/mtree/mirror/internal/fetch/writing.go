@@ -1,4 +1,4 @@
-package work
+package fetch
 
 import (
 	"io"
@@ -10,55 +10,55 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// fileMode returns the permission bits that a fetched file gets.
-func (env *Env) fileMode(c mtree.Change) uint32 {
+// FileMode returns the permission bits that a fetched file gets.
+func (w Writer) FileMode(c mtree.Change) uint32 {
 	switch {
 	case c.Want.Has&mtree.HasMode != 0:
 		return c.Want.Mode & 0o777
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ env.Replica.Umask
+	return 0o666 &^ w.Replica.Umask
 }
 
 // applyMetadata sets owner, mode and time of a file by its descriptor, and flushes it
 // with SyncEach.
-func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
-	if env.Owner && c.Want.Has&mtree.HasOwner != 0 {
+func (w Writer) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
+	if w.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
 		}
 	}
-	if mode&env.Replica.Umask != 0 {
+	if mode&w.Replica.Umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(env.Replica.Times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(w.Replica.Times.Stored(got.MTime)); err != nil {
 		return err
 	}
-	if env.SyncEach {
+	if w.SyncEach {
 		return f.Sync()
 	}
 	return nil
 }
 
-// placeCopy makes a file with the bytes that body has, and with the time, mode and owner of c.Want,
+// PlaceCopy makes a file with the bytes that body has, and with the time, mode and owner of c.Want,
 // does what is to be done before it has a name, and gives it its name in dir. path is that name in the copy;
 // what has it goes to the backup directory if its bytes are others.
-func (env *Env) placeCopy(dir *disk.Dir, path string, c mtree.Change, body io.Reader, finish func(*disk.TempFile) error) error {
-	mode := env.fileMode(c)
-	temp, err := env.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
+func (w Writer) PlaceCopy(dir *disk.Dir, path string, c mtree.Change, body io.Reader, finish func(*disk.TempFile) error) error {
+	mode := w.FileMode(c)
+	temp, err := w.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 	if err != nil {
 		return err
 	}
 	defer temp.Discard()
-	size, err := env.copyBody(temp, body)
+	size, err := w.copyBody(temp, body)
 	if err == nil && size != c.Want.Size {
 		err = source.ErrMoved
 	}
 	if err == nil {
-		err = env.applyMetadata(temp, c, c.Want, mode)
+		err = w.applyMetadata(temp, c, c.Want, mode)
 	}
 	if err == nil {
 		err = finish(temp)
@@ -67,7 +67,7 @@ func (env *Env) placeCopy(dir *disk.Dir, path string, c mtree.Change, body io.Re
 		return err
 	}
 	if c.Have != nil && c.What&(mtree.Type|mtree.Content) != 0 { // guard: TestBackupOfLinkedModes
-		return env.Replica.Place(temp, dir, path)
+		return w.Replica.Place(temp, dir, path)
 	}
 	return temp.Place(dir, c.Want.Name)
 }
@@ -75,8 +75,8 @@ func (env *Env) placeCopy(dir *disk.Dir, path string, c mtree.Change, body io.Re
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
 // copyBody copies body to temp, with holes for long runs of zeros if Sparse is set.
-func (env *Env) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err error) {
-	out, end := env.writer(temp)
+func (w Writer) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err error) {
+	out, end := w.writer(temp)
 	size, err = copyBytes(out, body)
 	// If body broke off, its zeros count as what came.
 	if endErr := end(); endErr != nil && err == nil { // guard: TestAHoleThatCannotBeMade
@@ -87,8 +87,8 @@ func (env *Env) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err e
 
 // writer returns a writer to temp, which makes holes if Sparse is set, and a function that brings
 // the zeros that came last into the file.
-func (env *Env) writer(temp *disk.TempFile) (out io.Writer, end func() error) {
-	if !env.Sparse {
+func (w Writer) writer(temp *disk.TempFile) (out io.Writer, end func() error) {
+	if !w.Sparse {
 		return temp, func() error { return nil }
 	}
 	f := &sparseFile{f: temp}

@@ -1,4 +1,4 @@
-package work
+package fetch
 
 import (
 	"context"
@@ -22,10 +22,10 @@ import (
 //
 // If the directory is filled in the staging directory, the last of these is done once
 // for all its files.
-func (env *Env) Fetch(ctx context.Context, groups []FileGroup) []FetchResult {
-	f := &fetching{env: env, ctx: ctx, results: make([]FetchResult, len(groups))}
+func (env Env) Fetch(ctx context.Context, groups []Group) []Result {
+	f := &fetching{env: env, ctx: ctx, results: make([]Result, len(groups))}
 	f.bring(groups)
-	end := confirming{env: env}
+	end := confirming{env: &f.env}
 	for i := range groups {
 		end.confirm(ctx, &groups[i], &f.results[i])
 	}
@@ -34,9 +34,9 @@ func (env *Env) Fetch(ctx context.Context, groups []FileGroup) []FetchResult {
 
 // fetching is a fetch under way.
 type fetching struct {
-	env     *Env
+	env     Env
 	ctx     context.Context
-	results []FetchResult
+	results []Result
 	items   []item        // by the indices of the files
 	at      *item         // a file of the directory that is open
 	dir     *disk.Dir     // that directory; nil: none is open
@@ -45,14 +45,14 @@ type fetching struct {
 
 // item is one file of a fetch, and where it belongs.
 type item struct {
-	group  *FileGroup
+	group  *Group
 	change mtree.Change
-	result *FetchResult
+	result *Result
 	old    *oldFile // what the copy has of it; nil: nothing that helps
 }
 
 // bring asks for the files of all groups and stores them as they arrive.
-func (f *fetching) bring(groups []FileGroup) {
+func (f *fetching) bring(groups []Group) {
 	files := 0
 	for i := range groups {
 		files += len(groups[i].Changes)
@@ -168,7 +168,7 @@ func (f *fetching) enter(it *item) (err error) {
 			return nil
 		}
 	}
-	f.dir, err = f.env.openToChange(&it.group.Target)
+	f.dir, err = f.env.Copy.OpenToChange(&it.group.Target)
 	return err
 }
 
@@ -197,11 +197,11 @@ func (env *Env) put(ctx context.Context, dir *disk.Dir, it *item, want *source.W
 	}
 	replaces := c.Have != nil && c.Have.Kind == mtree.Dir
 	if replaces && c.Want.Size >= leastAsked { // guard: TestALargeFileThatMayReplaceNothing
-		if _, err := env.mayReplace(dir, want.Path, t.Nested); err != nil {
+		if _, err := env.Copy.mayReplace(dir, want.Path, t.Nested); err != nil {
 			return 0, replica.Local(err)
 		}
 	}
-	got, mode := &f.Got, env.fileMode(c)
+	got, mode := &f.Got, env.Copy.FileMode(c)
 	temp, kept, err := env.tempFile(dir, t.Path, c, want, f, mode)
 	if err != nil {
 		return 0, replica.Local(err)
@@ -223,7 +223,7 @@ func (env *Env) put(ctx context.Context, dir *disk.Dir, it *item, want *source.W
 	if f.From+size != got.Size {
 		return 0, fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)
 	}
-	err = env.applyMetadata(temp, c, got, mode)
+	err = env.Copy.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
 		err = temp.Chmod(mode)
 	}
@@ -239,7 +239,7 @@ func (env *Env) place(dir *disk.Dir, temp *disk.TempFile, it *item, want *source
 	if want.LooksLike(got) {
 		// The next listing may show the file that was listed now, which equals this one
 		// in size and time.
-		if err := env.Replica.Begin(dir, t.Path, t.Begun(), t.Doubts|replica.DoubtBytes); err != nil {
+		if err := env.Copy.Replica.Begin(dir, t.Path, t.Begun, t.Doubts|replica.DoubtBytes); err != nil {
 			return replica.Local(err)
 		}
 	}
@@ -250,10 +250,10 @@ func (env *Env) place(dir *disk.Dir, temp *disk.TempFile, it *item, want *source
 	case f.Patch != nil:
 		err = env.placePatched(dir, temp, want, f.Patch)
 	default:
-		err = env.Replica.Place(temp, dir, want.Path)
+		err = env.Copy.Replica.Place(temp, dir, want.Path)
 	}
 	if err == nil && !replaces {
-		env.noteName(dir, t, c.Want, want.Is(got))
+		env.Copy.NoteName(dir, t, c.Want, want.Is(got))
 	}
 	switch {
 	case err != nil:
@@ -274,7 +274,7 @@ func (env *Env) place(dir *disk.Dir, temp *disk.TempFile, it *item, want *source
 // stageFile keeps a file in the staging directory, because a directory has its name. It is
 // flushed at once: the pass may commit before that directory goes, and then flushes what has
 // the name until then.
-func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *FetchResult) error {
+func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *Result) error {
 	if err := temp.Sync(); err != nil {
 		return err
 	}
@@ -282,7 +282,7 @@ func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, neste
 	if err != nil {
 		return err
 	}
-	d, err := env.replacement(dir, path, name, nested)
+	d, err := env.Copy.Replacement(dir, path, name, nested)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package work
+package fetch
 
 import (
 	"tidemark/pkg/mtree"
@@ -24,11 +24,11 @@ func IsStaged(files int) bool { return files >= leastStaged }
 // openStaged makes a directory in the staging directory, to be filled for a target. It
 // returns nil if the files must go into the target's own directory.
 func (f *fetching) openStaged(t *Target) *disk.TempDir {
-	dest := f.env.Replica
+	dest := f.env.Copy.Replica
 	if dest.InPlace.Load() || dest.Staging.Folds {
 		return nil // where case does not count, each name is asked for where it belongs
 	}
-	dir, err := f.env.openToChange(t)
+	dir, err := f.env.Copy.OpenToChange(t)
 	if err != nil {
 		return nil // the caller gets the same error
 	}
@@ -41,7 +41,7 @@ func (f *fetching) openStaged(t *Target) *disk.TempDir {
 	if err != nil {
 		return nil
 	}
-	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.Path, t.Begun(), t.Doubts) != nil {
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.Path, t.Begun, t.Doubts) != nil {
 		temp.Discard()
 		return nil
 	}
@@ -52,7 +52,7 @@ func (f *fetching) openStaged(t *Target) *disk.TempDir {
 // else wrote there or the file system does not move directories, the files count as
 // not fetched: the next pass writes them in place.
 func (f *fetching) place(temp *disk.TempDir, it *item) {
-	dest, path := f.env.Replica, it.group.Target.Path
+	dest, path := f.env.Copy.Replica, it.group.Target.Path
 	parent, err := dest.Dir(mtree.ParentPath(path))
 	if err == nil {
 		err = temp.Place(parent, mtree.BaseName(path))
@@ -67,5 +67,5 @@ func (f *fetching) place(temp *disk.TempDir, it *item) {
 	dest.InPlace.Store(true)
 	f.env.Log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
 	lost := it.result
-	*lost = FetchResult{Failed: lost.Failed, Denied: lost.Denied, Unread: lost.Unread, Gone: lost.Gone + int64(len(lost.Names)), staged: true}
+	*lost = Result{Failed: lost.Failed, Denied: lost.Denied, Unread: lost.Unread, Gone: lost.Gone + int64(len(lost.Names)), staged: true}
 }

@@ -1,4 +1,4 @@
-package work
+package fetch
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (env *Env) offerOld(c mtree.Change, w *source.Wanted, taken func(io.Reader)
 	if c.Have.Size > mostUnlike*c.Want.Size || c.Want.Size > mostUnlike*c.Have.Size { // guard: TestSizesThatAreFarApart
 		return nil // to read the larger one costs more than what it may save
 	}
-	if env.Replica.IsDoubtful(c.Have.MTime) { // guard: TestADoubtfulFileIsNotPatched
+	if env.Copy.Replica.IsDoubtful(c.Have.MTime) { // guard: TestADoubtfulFileIsNotPatched
 		return nil
 	}
 	doubted := c.What&mtree.Content == 0                                      // size and time are equal, and the bytes may not be
@@ -56,7 +56,7 @@ func (o *oldFile) open() error {
 	if o.file != nil {
 		return nil
 	}
-	dir, err := o.env.openCopy(mtree.ParentPath(o.path))
+	dir, err := o.env.Copy.Replica.Enter(mtree.ParentPath(o.path))
 	if err != nil {
 		return err
 	}
@@ -128,14 +128,14 @@ func (env *Env) fill(ctx context.Context, temp *disk.TempFile, f *source.File, o
 	if f.Patch != nil {
 		return env.assemble(ctx, temp, f.Patch, old)
 	}
-	size, err = env.copyBody(temp, f.Body)
+	size, err = env.Copy.copyBody(temp, f.Body)
 	return size, f.From + size, err
 }
 
 // assemble writes a file to temp, piece by piece. It returns how many bytes it wrote, and how
 // many of these came over the network.
 func (env *Env) assemble(ctx context.Context, temp *disk.TempFile, patch *source.Patch, old *oldFile) (size, came int64, err error) {
-	out, end := env.writer(temp)
+	out, end := env.Copy.writer(temp)
 	for piece, err := range patch.Pieces {
 		switch {
 		case err != nil:
@@ -194,7 +194,7 @@ func (env *Env) placePatched(dir *disk.Dir, temp *disk.TempFile, w *source.Wante
 	if err != nil {
 		return err
 	}
-	if err := env.Replica.Place(temp, dir, w.Path); err != nil {
+	if err := env.Copy.Replica.Place(temp, dir, w.Path); err != nil {
 		return err
 	}
 	if now, err := dir.Stat(w.Name); err != nil || !env.OldSums.keep(w.Path, &written, &now, patch) {
