@@ -53,6 +53,7 @@ func TestInstall(t *testing.T) {
 	for _, file := range []string{"lib/systemd/system/tidemark-watch.service", "lib/systemd/system/tidemark-serve@.socket",
 		"lib/sysusers.d/tidemark.conf", "lib/tmpfiles.d/tidemark.conf", "lib/sysctl.d/10-tidemark.conf",
 		"share/doc/tidemark/examples/copy.env", "share/doc/tidemark/examples/nginx.conf",
+		"share/doc/tidemark/examples/tidemark.rules.yml", "share/doc/tidemark/examples/tidemark.json",
 		"share/man/man1/tidemark-watch.1", "share/man/man7/tidemark.7", "share/bash-completion/completions/tidemark-watch",
 		"share/zsh/site-functions/_tidemark-watch", "share/fish/vendor_completions.d/tidemark-watch.fish"} {
 		require.Equal(t, fs.FileMode(0o644), modes["/opt/tide/"+file], file)
