@@ -102,6 +102,9 @@ var copyMeanings = map[wire.State][2]string{
 func (s *pageData) take(r *copyReport, upstreams []wire.Upstream, stateDir string) {
 	meaning := copyMeanings[r.State]
 	s.copyReport, s.Exists, s.Mood, s.Meaning = r, true, meaning[0], meaning[1]
+	if r.State == wire.Filling {
+		r.Counted = nil // it tells its own copies what the source has
+	}
 	if r.Lag != nil {
 		lag := r.lag()
 		s.LagNow = &lag

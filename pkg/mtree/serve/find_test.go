@@ -101,6 +101,17 @@ func TestFindUnwatched(t *testing.T) {
 	require.Equal(t, []string{"a/x", "b/x"}, paths)
 }
 
+// bound serves the tree anew, with these bounds of searches.
+func (s *site) bound(found, read, pending, seconds int) {
+	s.Helper()
+	h, err := serve.New(s.cfg)
+	require.NoError(s, err)
+	s.Cleanup(func() { _ = h.Close() })
+	h.SetFindBounds(found, read, pending, seconds)
+	s.h = h
+	s.listen(h)
+}
+
 // Work and output are bounded, and an answer that is not all says so.
 func TestFindBounds(t *testing.T) {
 	files := map[string]string{}
@@ -112,13 +123,13 @@ func TestFindBounds(t *testing.T) {
 	require.Len(t, all, 30)
 	require.False(t, more)
 	for name, bound := range map[string][4]int{"found": {29, 1 << 20, 1 << 20, 1000}, "read": {1000, 45, 1 << 20, 1000}, "pending": {1000, 1 << 20, 20, 1000}, "time": {1000, 1 << 20, 1 << 20, 0}} {
-		s.h.SetFindBounds(bound[0], bound[1], bound[2], bound[3])
+		s.bound(bound[0], bound[1], bound[2], bound[3])
 		some, more := s.found("/", "f")
 		require.Less(t, len(some), 30, name)
 		require.True(t, more, name)
 		require.Contains(t, s.get("/?html&find=f").body, `id="more"`, name)
 	}
-	s.h.SetFindBounds(30, 61, 30, 1000)
+	s.bound(30, 61, 30, 1000)
 	all, more = s.found("/", "f")
 	require.Len(t, all, 30)
 	require.False(t, more, "what is exactly at the bounds is all")
@@ -132,7 +143,7 @@ func TestFindInALargeDirectory(t *testing.T) {
 		files[fmt.Sprintf("f%04d", i)] = ""
 	}
 	s := publishWatched(t, serve.Config{Root: inMemory(t)}, files)
-	s.h.SetFindBounds(10_000, 1<<20, 1<<20, 0)
+	s.bound(10_000, 1<<20, 1<<20, 0)
 	some, more := s.found("/", "f")
 	require.Len(t, some, 1023)
 	require.True(t, more)
