@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
@@ -21,6 +22,7 @@ type Index struct {
 	names  table // by path
 	files  table // by Same: the line of the newest name
 	behind map[behind]bool
+	unsure map[string]bool // directories of names that could not be looked at, since Behind was called
 	left   map[string]bool // paths of names that are no links, or of other files, since Left was called
 	dead   bool            // the file cannot be written: nothing is noted
 
@@ -63,7 +65,7 @@ func (x *Index) IsNew() bool { return x.file.anew }
 func head(root string) string { return fmt.Sprintf("#links 1 %s\n", mtree.EscapeName(root)) }
 
 func open(m *state.Marker, name, head string, log *slog.Logger) (x *Index, lines int, err error) {
-	x = &Index{log: log, seed: maphash.MakeSeed(), behind: map[behind]bool{}, left: map[string]bool{}}
+	x = &Index{log: log, seed: maphash.MakeSeed(), behind: map[behind]bool{}, left: map[string]bool{}, unsure: map[string]bool{}}
 	if x.file, err = openLog(m, name, head); err != nil {
 		return nil, 0, err
 	}
@@ -296,6 +298,15 @@ func (x *Index) leave(name *File) {
 	}
 }
 
+// Doubt notes that a name was made and could not be looked at: what file it is, is not known.
+func (x *Index) Doubt(path string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.unsure) < mostBehind {
+		x.unsure[mtree.ParentPath(path)] = true
+	}
+}
+
 // Left returns the directories of names that left their files, and forgets it.
 func (x *Index) Left() map[string]bool {
 	x.mu.Lock()
@@ -314,7 +325,8 @@ func (x *Index) addBehind(b behind) {
 	}
 }
 
-// Behind returns the directories of names that show what their files were before, and forgets it. is
+// Behind returns the directories of names that show what their files were before, and of those that are
+// in doubt, and forgets it. is
 // reports whether the copy has, at path, a file with this inode number. Cost: a line and a call for each
 // name of a file that changed.
 func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
@@ -337,7 +349,9 @@ func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
 			at = before
 		}
 	}
+	maps.Copy(dirs, x.unsure)
 	clear(x.behind)
+	clear(x.unsure)
 	return dirs
 }
 
@@ -349,7 +363,7 @@ func (x *Index) Commit(flush bool) {
 	wrote := len(x.file.pending) > 0
 	err := x.file.write()
 	if wrote && flush && err == nil {
-		err = x.file.file.Sync() // guard: TestSimulatedLinks
+		err = x.file.file.Sync() // TestPowerCut finds that it is missing, in one of three rounds
 	}
 	if err != nil {
 		x.failed(err)
@@ -366,6 +380,7 @@ func (x *Index) Forget() {
 func (x *Index) forget() {
 	x.names, x.files = table{}, table{}
 	clear(x.behind)
+	clear(x.unsure)
 	clear(x.left)
 	if err := x.file.empty(); err != nil && !x.dead {
 		x.failed(err)

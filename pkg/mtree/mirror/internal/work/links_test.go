@@ -87,3 +87,23 @@ func TestALinkThatStaysOnAFullDisk(t *testing.T) {
 		})
 	}
 }
+
+// A name was made and could not be looked at: it was not noted, and stayed apart from the other names of its
+// file until the next full walk. Its directory is looked at again.
+func TestALinkedNameThatCannotBeLookedAt(t *testing.T) {
+	b := linkedBench(t)
+	b.same("b", 8)
+	made := false
+	b.Fail = func(call string) error {
+		made = made || call == "rename b"
+		if made && call == "statx b" {
+			return unix.ESTALE
+		}
+		return nil
+	}
+	index, nowhere := b.env.Replica.Links, func(string, uint64) bool { return false }
+	require.Empty(t, b.visit().Failed)
+	require.True(t, made)
+	require.Equal(t, map[string]bool{"d": true}, index.Behind(nowhere))
+	require.Empty(t, index.Behind(nowhere))
+}
