@@ -105,21 +105,7 @@ var fileChanges = []change{
 		grows: func(m *model, a []string) map[string]growth {
 			return m.growing(a[0], growth{data: content(number(a[1]), number(a[2]))})
 		},
-	}, {
-		name: "append", weight: 5,
-		draw: func(d *drawer) []string { return d.args(d.some(file), d.version()) },
-		model: func(m *model, a []string) error {
-			n, err := m.is(a[0], file)
-			if err == nil {
-				n.fill(slices.Concat(n.data, content(number(a[1]), 40)))
-			}
-			return err
-		},
-		disk: func(s site, a []string) error { return s.rewrite(a[0], os.O_APPEND, content(number(a[1]), 40)) },
-		grows: func(m *model, a []string) map[string]growth {
-			return m.growing(a[0], growth{data: slices.Concat(m.find(a[0]).data, content(number(a[1]), 40))})
-		},
-	}, {
+	}, appends("append", 5, func(d *drawer) string { return d.some(file) }), {
 		name: "truncate", weight: 2,
 		draw: func(d *drawer) []string { return d.args(d.some(file), d.number(50)) },
 		model: func(m *model, a []string) error {
@@ -247,21 +233,7 @@ var fileChanges = []change{
 			return err
 		},
 		disk: func(s site, a []string) error { return os.Link(s.path(a[0]), s.path(a[1])) },
-	}, {
-		name: "second", weight: 2, // what is heard under one of several names
-		draw: func(d *drawer) []string { return d.args(d.several(), d.version()) },
-		model: func(m *model, a []string) error {
-			n, err := m.is(a[0], file)
-			if err == nil {
-				n.fill(slices.Concat(n.data, content(number(a[1]), 40)))
-			}
-			return err
-		},
-		disk: func(s site, a []string) error { return s.rewrite(a[0], os.O_APPEND, content(number(a[1]), 40)) },
-		grows: func(m *model, a []string) map[string]growth {
-			return m.growing(a[0], growth{data: slices.Concat(m.find(a[0]).data, content(number(a[1]), 40))})
-		},
-	}, {
+	}, appends("second", 2, (*drawer).several), { // what is heard under one of several names
 		name: "mmap", weight: 1, rough: true,
 		draw: func(d *drawer) []string {
 			if !d.mmap {
@@ -278,6 +250,25 @@ var fileChanges = []change{
 		},
 		disk: func(s site, a []string) error { return mapped(s.path(a[0]), number(a[1])) },
 	},
+}
+
+// appends is a change that appends to a file, which draw chooses.
+func appends(name string, weight int, draw func(d *drawer) string) change {
+	return change{
+		name: name, weight: weight,
+		draw: func(d *drawer) []string { return d.args(draw(d), d.version()) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(slices.Concat(n.data, content(number(a[1]), 40)))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error { return s.rewrite(a[0], os.O_APPEND, content(number(a[1]), 40)) },
+		grows: func(m *model, a []string) map[string]growth {
+			return m.growing(a[0], growth{data: slices.Concat(m.find(a[0]).data, content(number(a[1]), 40))})
+		},
+	}
 }
 
 // patched returns data with other bytes at some places, which are the same for equal sizes and versions.
