@@ -81,6 +81,34 @@ func TestInstall(t *testing.T) {
 	require.NoFileExists(t, from+"/bin/serve")
 }
 
+// The lines of docs/operations.md that uninstall left the completions of all shells behind.
+func TestUninstallingLeavesNothing(t *testing.T) {
+	from := built(t, "build/man/tidemark-watch.1", "build/man/tidemark.7", "build/completions/bash/tidemark-watch",
+		"build/completions/zsh/_tidemark-watch", "build/completions/fish/tidemark-watch.fish")
+	dest, _ := installed(t, from, "/usr/local")
+	docs, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	_, told, cut := strings.Cut(string(docs), "\n## Uninstalling\n")
+	require.True(t, cut)
+	lines := 0
+	for line := range strings.Lines(told) {
+		command, ours := strings.CutPrefix(line, "sudo rm ")
+		if !ours {
+			continue
+		}
+		lines++
+		command = "rm " + strings.NewReplacer(" /usr/", " "+dest+"/usr/", " /etc/", " "+dest+"/etc/").Replace(command)
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	require.Positive(t, lines)
+	require.NoError(t, filepath.WalkDir(dest, func(path string, entry fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		require.True(t, entry.IsDir(), "%s is still there", path)
+		return nil
+	}))
+}
+
 // Versions of packages begin with a digit, and ascend as Debian compares them.
 func TestVersionOfPackages(t *testing.T) {
 	last := "0~"

@@ -242,6 +242,14 @@ func TestPageInBrowser(t *testing.T) {
 	b.until(`location.search === "" && location.pathname.endsWith("/d%27%22%3Cx%3E/") && !!document.querySelector("#state")`)
 }
 
+// Names that differ in their blanks only looked the same.
+func TestBlanksInNamesAreSeen(t *testing.T) {
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"d  e/a b": "1", "d  e/a  b": "2", "d  e/ c": "3"})
+	b := browse(t, s.url+"/d%20%20e/", 1280, 800)
+	require.Equal(t, []any{" c", "a  b", "a b"}, b.eval(`[...document.querySelectorAll("tr:not(.up) td.n a")].map((a) => a.innerText)`))
+	require.Contains(t, b.eval(`document.querySelector("h1").innerText`), "d  e")
+}
+
 // Without scripts everything can be read, found and followed: the script adds comfort only.
 func TestPageWithoutScripts(t *testing.T) {
 	s := publishWatched(t, serve.Config{Tar: true, Stats: &serve.Stats{}}, map[string]string{
