@@ -107,7 +107,14 @@ printf 'TIDEMARK_WATCH_DIR=/srv/fresh\nTIDEMARK_SERVE_DIR=/srv/fresh\nTIDEMARK_S
 drop tidemark-watch@fresh.service late $'[Service]\nExecStartPre=/bin/sleep 1'
 systemctl start tidemark-watch@fresh tidemark-serve@fresh
 is 'serve@ waits for watch@ of the same name' 'active 0' "$(systemctl is-active tidemark-serve@fresh) $(journalctl --no-pager -o cat -u tidemark-serve@fresh | grep -c 'no watch ever ran')"
-systemctl stop tidemark-serve@fresh tidemark-watch@fresh
+systemctl stop tidemark-serve@fresh
+
+# Where its socket had given up, serve@ that was started by hand listened at a port instead.
+systemctl -q enable tidemark-serve@fresh.socket
+systemctl start tidemark-serve@fresh.service
+is 'serve@ does not start without its socket' 'active unix:/run/tidemark/fresh.sock' "$(systemctl is-active tidemark-serve@fresh.socket) $(tidemark-serve --status /srv/fresh | grep -o 'unix:/run/tidemark/fresh.sock' | head -n 1)"
+systemctl -q disable tidemark-serve@fresh.socket
+systemctl stop tidemark-serve@fresh.socket tidemark-serve@fresh.service tidemark-watch@fresh
 
 # A disk of its own, with the drop-in of docs/services.md. Without its WantedBy= nothing started when a disk
 # that had gone was mounted again.
