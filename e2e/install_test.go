@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -112,9 +113,10 @@ func TestUninstallingLeavesNothing(t *testing.T) {
 // Versions of packages begin with a digit, and ascend as Debian compares them.
 func TestVersionOfPackages(t *testing.T) {
 	last := "0~"
-	for _, c := range []struct{ described, want string }{
-		{"03a25638", "0~git20261128.03a25638"},
-		{"03a25638-dirty", "0~git20261128.03a25638+dirty"},
+	for i, c := range []struct{ described, want string }{
+		{"f3a25638", "0~git20261128061453.f3a25638"},
+		{"03a25638", "0~git20261128061454.03a25638"}, // was older than the commit before it of one day
+		{"03a25638-dirty", "0~git20261128061455.03a25638+dirty"},
 		{"v0.9.0-rc1", "0.9.0~rc1"},
 		{"v0.9.0", "0.9.0"},
 		{"v0.9.0-5-g03a25638", "0.9.0+5.g03a25638"},
@@ -123,7 +125,7 @@ func TestVersionOfPackages(t *testing.T) {
 		{"1.0.0", "1.0.0"},
 	} {
 		cmd := exec.CommandContext(t.Context(), "../packaging/version")
-		cmd.Env = append(os.Environ(), "VERSION="+c.described, "SOURCE_DATE_EPOCH=1795846493")
+		cmd.Env = append(os.Environ(), "VERSION="+c.described, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", 1795846493+i))
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		got := strings.TrimSpace(string(out))
@@ -133,4 +135,25 @@ func TestVersionOfPackages(t *testing.T) {
 		}
 		last = got
 	}
+}
+
+// The tarball had directories: unpacked to /usr/local as the docs say, it took setgid and group off those
+// that Debian makes there, and put a directory in the place of a symlink, with all that was behind it.
+func TestTarballLeavesDirectories(t *testing.T) {
+	from := built(t, "README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
+	cmd := exec.CommandContext(t.Context(), from+"/packaging/tarball")
+	cmd.Env = append(os.Environ(), "VERSION=1.0.0", "SOURCE_DATE_EPOCH=1795846493", "BIN=bin", "ARCH=amd64")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	local, behind := t.TempDir(), t.TempDir()
+	require.NoError(t, os.Mkdir(local+"/bin", 0o700))
+	require.NoError(t, os.Symlink(behind, local+"/share"))
+	out, err = exec.CommandContext(t.Context(), "tar", "-C", local, "--strip-components=1", "-xzf", from+"/dist/tidemark-1.0.0-linux-amd64.tar.gz").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	info, err := os.Stat(local + "/bin")
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), info.Mode().Perm())
+	require.FileExists(t, local+"/bin/tidemark-watch")
+	require.FileExists(t, behind+"/doc/tidemark/README.md")
 }
