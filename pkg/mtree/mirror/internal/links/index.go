@@ -3,6 +3,7 @@ package links
 import (
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"log/slog"
 	"maps"
 
@@ -82,31 +83,20 @@ func (x *Index) rewrite(m *state.Marker) (*Index, error) {
 	if err := m.Remove(temp); err != nil {
 		return nil, err
 	}
+	next, err := x.writeTo(m, temp)
+	if err != nil {
+		_ = m.Remove(temp)
+	}
+	return next, err
+}
+
+// writeTo writes the file anew under another name, which then replaces it.
+func (x *Index) writeTo(m *state.Marker, temp string) (*Index, error) {
 	next, _, err := open(m, temp, x.file.head, x.log)
 	if err != nil {
 		return nil, err
 	}
-	for place := int64(len(x.file.head)); place < x.file.size && err == nil; {
-		var text string
-		if text, err = x.file.text(place); err != nil {
-			break
-		}
-		if f, _, ok := parseLine(text); ok && f.Same != 0 && x.placeOf(f.Path) == place {
-			if whole, ok := x.find(f.Same); ok {
-				whole.Path = f.Path
-				next.note(&whole)
-			}
-		}
-		if place += int64(len(text)) + 1; len(next.file.pending) > mostKept {
-			err = next.file.write()
-		}
-	}
-	clear(next.behind)
-	clear(next.left)
-	if err == nil {
-		err = next.file.write()
-	}
-	if err == nil {
+	if err = x.noteIn(next); err == nil {
 		err = next.file.file.Sync() // or a power cut may leave neither of the two
 	}
 	if err == nil {
@@ -114,14 +104,34 @@ func (x *Index) rewrite(m *state.Marker) (*Index, error) {
 	}
 	if err != nil {
 		next.Close()
-		_ = m.Remove(temp)
 		return nil, err
 	}
 	next.file.anew = false
 	return next, nil
 }
 
-// Close closes the file. What was not committed is lost.
+// noteIn writes the names into another index, as their files are now.
+func (x *Index) noteIn(next *Index) error {
+	for place := int64(len(x.file.head)); place < x.file.size; {
+		text, err := x.file.text(place)
+		if err != nil {
+			return err
+		}
+		if f, _, _ := parseLine(text); x.placeOf(f.Path) == place {
+			if whole, ok := x.find(f.Same); ok {
+				whole.Path = f.Path
+				next.note(&whole)
+			}
+		}
+		if place += int64(len(text)) + 1; len(next.file.pending) > mostKept {
+			if err := next.file.write(); err != nil {
+				return err
+			}
+		}
+	}
+	return next.file.write()
+}
+
 func (x *Index) Close() {
 	if x != nil {
 		_ = x.file.file.Close()
@@ -143,37 +153,51 @@ func (x *Index) Find(same uint64) (File, bool) {
 }
 
 func (x *Index) find(same uint64) (f File, ok bool) {
-	if same == 0 {
-		return f, false
-	}
-	_, at := x.files.find(x.hashFile(same), func(at int64) bool {
-		var err error
-		f, _, err = x.file.at(at)
-		return err == nil && f.Same == same
-	})
+	f, at := x.lineOf(&x.files, x.hashFile(same), func(f *File) bool { return f.Same == same })
 	return f, at != 0
+}
+
+// lineOf returns the line of a table with this hash for which is says so, and where it begins; 0: there is none.
+func (x *Index) lineOf(t *table, hash uint64, is func(f *File) bool) (f File, place int64) {
+	_, place = t.find(hash, func(at int64) bool {
+		line, _, err := x.file.at(at)
+		if err != nil || !is(&line) {
+			return false
+		}
+		f = line
+		return true
+	})
+	return f, place
+}
+
+// lines yields the lines of a file with their places, the newest first: of so many at most.
+func (x *Index) lines(same uint64) iter.Seq2[int64, File] {
+	return func(yield func(place int64, f File) bool) {
+		_, at := x.files.find(x.hashFile(same), x.isFile(same))
+		for range mostNames {
+			f, before, err := x.file.at(at)
+			if err != nil || !yield(at, f) { // at 0 is the head, which is no line
+				return
+			}
+			at = before
+		}
+	}
 }
 
 // Names returns the file with this Same once for each of its names, the newest first, at most so many.
 func (x *Index) Names(same uint64, most int) (files []File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	is, ok := x.find(same)
-	if !ok {
-		return nil
-	}
-	_, at := x.files.find(x.hashFile(same), x.isFile(same))
-	for range mostNames {
-		f, before, err := x.file.at(at)
-		if at == 0 || err != nil || len(files) == most {
+	is, _ := x.find(same)
+	for place, f := range x.lines(same) {
+		if len(files) == most {
 			break
 		}
-		if f.Node == is.Node && x.placeOf(f.Path) == at {
+		if f.Node == is.Node && x.placeOf(f.Path) == place {
 			one := is
 			one.Path = f.Path
 			files = append(files, one)
 		}
-		at = before
 	}
 	return files
 }
@@ -182,21 +206,14 @@ func (x *Index) Names(same uint64, most int) (files []File) {
 func (x *Index) Of(path string) (File, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	f, ok := x.named(path)
-	if !ok {
-		return f, false
-	}
-	return x.find(f.Same)
+	f, _ := x.named(path)
+	return x.find(f.Same) // no file is 0
 }
 
 // named returns the line of a name.
 func (x *Index) named(path string) (f File, ok bool) {
-	_, at := x.names.find(x.hashName(path), func(at int64) bool {
-		var err error
-		f, _, err = x.file.at(at)
-		return err == nil && f.Path == path
-	})
-	return f, at != 0 && f.Same != 0
+	f, _ = x.lineOf(&x.names, x.hashName(path), func(f *File) bool { return f.Path == path })
+	return f, f.Same != 0
 }
 
 // placeOf returns where the line of a name begins; 0: there is none.
@@ -219,23 +236,23 @@ func (x *Index) note(f *File) {
 		return
 	}
 	// Lines that are out of date are only left out at the next start.
-	if x.names.isFull() || x.files.isFull() || x.isIdle() || x.file.size > mostPlace/2 {
+	if x.names.isFull() || x.files.isFull() || x.isIdle() {
 		x.log.Info("more hard links than are remembered: those of before are forgotten")
 		x.forget()
 	}
 	was, had := x.named(f.Path)
 	is, known := x.find(f.Same)
-	if known && is.Node == f.Node {
-		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept) // another name was noted meanwhile
+	if is.Node == f.Node { // another name was noted meanwhile
+		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept)
 	}
-	if had && known && was.Same == f.Same && is.sameBut(f) {
+	if was.Same == f.Same && is.sameBut(f) {
 		return
 	}
 	if had && was.Same != f.Same {
 		x.leave(&was)
 	}
 	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
-	if known && is.Node != f.Node && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
+	if known && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
 		at := x.file.add(f, before)
 		x.index(f, at)
 		if place := x.file.add(&is, at); is.Path != f.Path {
@@ -252,7 +269,7 @@ func (x *Index) note(f *File) {
 	x.index(f, x.file.add(f, before))
 }
 
-// isIdle reports whether the file is large for the names that it has.
+// isIdle reports whether the file is large for the names that it has. So its places stay far below mostPlace.
 func (x *Index) isIdle() bool {
 	return x.file.size > max(mostIdle, 1024*int64(x.names.n)) // guard (returns false): TestAFileThatIsMostlyOutOfDate
 }
@@ -280,7 +297,7 @@ func (x *Index) Leave(path string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	was, had := x.named(path)
-	if !had || x.dead {
+	if !had {
 		return
 	}
 	x.leave(&was)
@@ -290,9 +307,8 @@ func (x *Index) Leave(path string) {
 
 // leave notes that a name left a file: what the others show may have changed, too.
 func (x *Index) leave(name *File) {
-	if f, ok := x.find(name.Same); ok {
-		x.addBehind(behind{name.Same, f.Node}) // guard: TestNamesThatAreBehind
-	}
+	f, _ := x.find(name.Same)
+	x.addBehind(behind{name.Same, f.Node}) // guard: TestNamesThatAreBehind
 	if len(x.left) < mostBehind {
 		x.left[name.Path] = true
 	}
@@ -334,19 +350,10 @@ func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
 	defer x.mu.Unlock()
 	dirs := map[string]bool{}
 	for b := range x.behind {
-		_, at := x.files.find(x.hashFile(b.same), x.isFile(b.same))
-		for range mostNames {
-			if at == 0 {
-				break
+		for place, f := range x.lines(b.same) {
+			if dir := mtree.ParentPath(f.Path); !dirs[dir] && x.placeOf(f.Path) == place && is(f.Path, b.node) {
+				dirs[dir] = true
 			}
-			f, before, err := x.file.at(at)
-			if err != nil {
-				break
-			}
-			if !dirs[mtree.ParentPath(f.Path)] && x.placeOf(f.Path) == at && is(f.Path, b.node) {
-				dirs[mtree.ParentPath(f.Path)] = true
-			}
-			at = before
 		}
 	}
 	maps.Copy(dirs, x.unsure)
