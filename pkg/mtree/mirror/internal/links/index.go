@@ -3,7 +3,6 @@ package links
 import (
 	"fmt"
 	"hash/maphash"
-	"iter"
 	"log/slog"
 	"maps"
 
@@ -117,10 +116,10 @@ func (x *Index) noteIn(next *Index) error {
 		if err != nil {
 			return err
 		}
-		if f, _, _ := parseLine(text); x.placeOf(f.Path) == place {
-			if whole, ok := x.find(f.Same); ok {
+		if f, _, _ := parseLine(text); x.isNewest(f.Path, place) {
+			if whole := x.newest(f.Same); whole.at != 0 {
 				whole.Path = f.Path
-				next.note(&whole)
+				next.note(&whole.File)
 			}
 		}
 		if place += int64(len(text)) + 1; len(next.file.pending) > mostKept {
@@ -132,6 +131,7 @@ func (x *Index) noteIn(next *Index) error {
 	return next.file.write()
 }
 
+// Close closes the file. What was not committed is lost.
 func (x *Index) Close() {
 	if x != nil {
 		_ = x.file.file.Close()
@@ -149,57 +149,69 @@ func (x *Index) Lock(same uint64) (unlock func()) {
 func (x *Index) Find(same uint64) (File, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.find(same)
+	is := x.newest(same)
+	return is.File, is.at != 0
 }
 
-func (x *Index) find(same uint64) (f File, ok bool) {
-	f, at := x.lineOf(&x.files, x.hashFile(same), func(f *File) bool { return f.Same == same })
-	return f, at != 0
+// line is what a line says, where it begins, and where that of another name of the file does; at is 0
+// if there is none.
+type line struct {
+	File
+	at, before int64
 }
 
-// lineOf returns the line of a table with this hash for which is says so, and where it begins; 0: there is none.
-func (x *Index) lineOf(t *table, hash uint64, is func(f *File) bool) (f File, place int64) {
-	_, place = t.find(hash, func(at int64) bool {
-		line, _, err := x.file.at(at)
-		if err != nil || !is(&line) {
+// newest returns the newest line of a file.
+func (x *Index) newest(same uint64) line {
+	return x.lineOf(&x.files, x.hashFile(same), func(f *File) bool { return f.Same == same })
+}
+
+// lineOf returns the line of a table with this hash for which is says so.
+func (x *Index) lineOf(t *table, hash uint64, is func(f *File) bool) (l line) {
+	t.find(hash, func(at int64) bool {
+		f, before, err := x.file.at(at)
+		if err != nil || !is(&f) {
 			return false
 		}
-		f = line
+		l = line{f, at, before}
 		return true
 	})
-	return f, place
+	return l
 }
 
-// lines yields the lines of a file with their places, the newest first: of so many at most.
-func (x *Index) lines(same uint64) iter.Seq2[int64, File] {
-	return func(yield func(place int64, f File) bool) {
-		_, at := x.files.find(x.hashFile(same), x.isFile(same))
-		for range mostNames {
-			f, before, err := x.file.at(at)
-			if err != nil || !yield(at, f) { // at 0 is the head, which is no line
-				return
-			}
-			at = before
-		}
-	}
+// isNewest reports whether the line of this name that begins at a place is its newest one.
+func (x *Index) isNewest(path string, at int64) bool {
+	_, found := x.names.find(x.hashName(path), isPlace(at))
+	return found == at
 }
+
+func isPlace(place int64) func(at int64) bool { return func(at int64) bool { return at == place } }
 
 // Names returns the file with this Same once for each of its names, the newest first, at most so many.
 func (x *Index) Names(same uint64, most int) (files []File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	is, _ := x.find(same)
-	for place, f := range x.lines(same) {
-		if len(files) == most {
-			break
-		}
-		if f.Node == is.Node && x.placeOf(f.Path) == place {
-			one := is
-			one.Path = f.Path
+	is := x.newest(same)
+	for l, n := is, 0; l.at != 0 && len(files) < most && n < mostNames; n++ {
+		if l.Node == is.Node && x.isNewest(l.Path, l.at) {
+			one := is.File
+			one.Path = l.Path
 			files = append(files, one)
 		}
+		l = x.other(&l)
 	}
 	return files
+}
+
+// other returns the line of another name of the same file, the next older one.
+func (x *Index) other(l *line) (next line) {
+	if l.before == 0 {
+		return next
+	}
+	f, before, err := x.file.at(l.before)
+	if err != nil {
+		return next
+	}
+	return line{File: f, at: l.before, before: before}
 }
 
 // Of returns the file of which path is a name, as it is now: its newest name.
@@ -207,19 +219,14 @@ func (x *Index) Of(path string) (File, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	f, _ := x.named(path)
-	return x.find(f.Same) // no file is 0
+	is := x.newest(f.Same) // no file is 0
+	return is.File, is.at != 0
 }
 
-// named returns the line of a name.
-func (x *Index) named(path string) (f File, ok bool) {
-	f, _ = x.lineOf(&x.names, x.hashName(path), func(f *File) bool { return f.Path == path })
-	return f, f.Same != 0
-}
-
-// placeOf returns where the line of a name begins; 0: there is none.
-func (x *Index) placeOf(path string) int64 {
-	_, at := x.names.find(x.hashName(path), x.isName(path))
-	return at
+// named returns the newest line of a name; ok is false if it is no link, or no longer one.
+func (x *Index) named(path string) (l line, ok bool) {
+	l = x.lineOf(&x.names, x.hashName(path), func(f *File) bool { return f.Path == path })
+	return l, l.Same != 0
 }
 
 // Note notes a name of a file, as it is in the copy now. If the file of the copy is another one than
@@ -241,7 +248,8 @@ func (x *Index) note(f *File) {
 		x.forget()
 	}
 	was, had := x.named(f.Path)
-	is, known := x.find(f.Same)
+	is := x.newest(f.Same)
+	known := is.at != 0
 	if is.Node == f.Node { // another name was noted meanwhile
 		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept)
 	}
@@ -249,14 +257,13 @@ func (x *Index) note(f *File) {
 		return
 	}
 	if had && was.Same != f.Same {
-		x.leave(&was)
+		x.leave(&was.File)
 	}
-	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
 	if known && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
-		at := x.file.add(f, before)
+		at := x.file.add(f, is.at)
 		x.index(f, at)
-		if place := x.file.add(&is, at); is.Path != f.Path {
-			x.index(&is, place)
+		if place := x.file.add(&is.File, at); is.Path != f.Path {
+			x.index(&is.File, place)
 		} else {
 			x.files.put(x.hashFile(is.Same), place, x.isFile(is.Same))
 		}
@@ -266,7 +273,7 @@ func (x *Index) note(f *File) {
 	if known && is.Node != f.Node {
 		x.addBehind(behind{f.Same, is.Node}) // guard: TestNamesThatAreBehind
 	}
-	x.index(f, x.file.add(f, before))
+	x.indexAs(f, x.file.add(f, is.at), isPlace(was.at), isPlace(is.at))
 }
 
 // isIdle reports whether the file is large for the names that it has. So its places stay far below mostPlace.
@@ -282,13 +289,16 @@ func (f *File) sameBut(other *File) bool {
 }
 
 // index makes a line the newest of its name, and of its file.
-func (x *Index) index(f *File, at int64) {
+func (x *Index) index(f *File, at int64) { x.indexAs(f, at, x.isName(f.Path), x.isFile(f.Same)) }
+
+// indexAs is index where it is known how the lines before are found.
+func (x *Index) indexAs(f *File, at int64, isName, isFile func(at int64) bool) {
 	if x.names.isFull() || x.files.isFull() {
 		return // a file that somebody made: note forgets everything before
 	}
-	x.names.put(x.hashName(f.Path), at, x.isName(f.Path))
+	x.names.put(x.hashName(f.Path), at, isName)
 	if f.Same != 0 {
-		x.files.put(x.hashFile(f.Same), at, x.isFile(f.Same))
+		x.files.put(x.hashFile(f.Same), at, isFile)
 	}
 }
 
@@ -300,15 +310,14 @@ func (x *Index) Leave(path string) {
 	if !had {
 		return
 	}
-	x.leave(&was)
+	x.leave(&was.File)
 	gone := File{Path: path}
 	x.index(&gone, x.file.add(&gone, 0))
 }
 
 // leave notes that a name left a file: what the others show may have changed, too.
 func (x *Index) leave(name *File) {
-	f, _ := x.find(name.Same)
-	x.addBehind(behind{name.Same, f.Node}) // guard: TestNamesThatAreBehind
+	x.addBehind(behind{name.Same, x.newest(name.Same).Node}) // guard: TestNamesThatAreBehind
 	if len(x.left) < mostBehind {
 		x.left[name.Path] = true
 	}
@@ -350,10 +359,11 @@ func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
 	defer x.mu.Unlock()
 	dirs := map[string]bool{}
 	for b := range x.behind {
-		for place, f := range x.lines(b.same) {
-			if dir := mtree.ParentPath(f.Path); !dirs[dir] && x.placeOf(f.Path) == place && is(f.Path, b.node) {
+		for l, n := x.newest(b.same), 0; l.at != 0 && n < mostNames; n++ {
+			if dir := mtree.ParentPath(l.Path); !dirs[dir] && x.isNewest(l.Path, l.at) && is(l.Path, b.node) {
 				dirs[dir] = true
 			}
+			l = x.other(&l)
 		}
 	}
 	maps.Copy(dirs, x.unsure)

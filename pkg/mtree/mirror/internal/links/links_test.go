@@ -218,7 +218,7 @@ func TestLinesThatPointForward(t *testing.T) {
 	r.requireNone(1)
 	_, is := r.named("a")
 	require.False(t, is)
-	require.Zero(t, r.placeOf("a"))
+	require.False(t, r.isName("a")(at))
 	_, place := r.files.find(r.hashFile(1), r.isFile(1))
 	require.Zero(t, place)
 	r.addBehind(behind{1, 10})
@@ -247,12 +247,14 @@ func TestLinesWithOneHash(t *testing.T) {
 	r := newRig(t)
 	r.Note(file("a", 1, 10))
 	none := func(int64) bool { return false }
-	r.names.put(r.hashName("b"), r.placeOf("a"), none)
-	r.files.put(r.hashFile(2), r.placeOf("a"), none)
+	at := r.newest(1).at
+	require.True(t, r.isName("a")(at))
+	require.False(t, r.isName("b")(at))
+	r.names.put(r.hashName("b"), at, none)
+	r.files.put(r.hashFile(2), at, none)
 	r.requireNone(2)
 	_, ok := r.Of("b")
 	require.False(t, ok)
-	require.Zero(t, r.placeOf("b"))
 	_, place := r.files.find(r.hashFile(2), r.isFile(2))
 	require.Zero(t, place)
 	r.Note(file("b", 2, 11))
@@ -288,6 +290,20 @@ func TestNamesOfAFile(t *testing.T) {
 	require.Equal(t, []string{"b"}, names(10), "the others are another file of the copy")
 	r.Note(file("b", 1, 12))
 	require.Empty(t, names(10), "its one name had a version that was not the last")
+}
+
+// Of a file with very many lines only the newest are looked at.
+func TestAFileWithManyLines(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("first", 1, 7))
+	for node := range uint64(mostNames - 1) {
+		r.Note(file("a", 1, 1000+node))
+	}
+	r.Note(file("a", 1, 7))
+	require.Len(t, r.Names(1, 10), 1)
+	clear(r.behind)
+	r.addBehind(behind{1, 7})
+	require.Empty(t, r.Behind(func(path string, _ uint64) bool { return path == "first" }))
 }
 
 // Names that left their files, and those that could not be looked at, are told once, by their directories.
@@ -400,6 +416,9 @@ func TestANameOfAnEarlierVersion(t *testing.T) {
 	require.Equal(t, map[string]bool{"d": true}, r.Behind(func(path string, node uint64) bool { return path == "d/b" && node == 11 }))
 	r.Note(file("a", 1, 12))
 	r.requireFile(1, later)
+	r.Commit(false)
+	r.open("root")
+	r.requireFile(1, later)
 	f := file("c", 1, 10)
 	r.Note(f)
 	f.CTime = later.CTime
@@ -488,7 +507,8 @@ func TestTooManyNames(t *testing.T) {
 		r.index(&f, r.file.add(&f, 0))
 		*n = 0
 		r.requireNone(4)
-		require.Zero(t, r.placeOf("d"))
+		_, is := r.named("d")
+		require.False(t, is)
 	}
 }
 
