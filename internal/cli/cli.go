@@ -304,7 +304,8 @@ func withSignals(parent context.Context, log *slog.Logger) (context.Context, fun
 		select {
 		case <-signals:
 		case <-time.After(stopGrace):
-			log.Error("did not stop in time: ending at once", "after", stopGrace)
+			log.Error("did not stop in time: ending at once", "after", stopGrace,
+				"remedy", "none is needed: the next start goes on; if it comes again, look whether a disk or a command of --exec hangs")
 		case <-done:
 			return
 		}
