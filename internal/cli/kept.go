@@ -150,7 +150,7 @@ func (k *kept[T]) get() T {
 	}
 	k.value, k.seen, k.said = value, states, ""
 	k.sum, _ = sumOf(k.files)
-	k.log.Info("read anew", "files", strings.Join(k.files, " "), k.stands(fmt.Sprint(states)))
+	k.log.Info("files were read anew", "files", strings.Join(k.files, " "), k.stands(fmt.Sprint(states)))
 	return k.value
 }
 

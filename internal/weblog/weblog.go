@@ -51,16 +51,15 @@ func (w *Writer) Write(text []byte) (int, error) {
 	if remote != "" {
 		args = append(args, "remote", remote)
 	}
-	args = append(args, "remedy", remedyFor(what))
 	if strings.HasPrefix(what, "panic") {
-		w.to.Error("http", append([]any{"error", what}, append(args, "stack", stack)...)...)
+		w.to.Error("http", append([]any{"error", what}, append(args, "remedy", remedyFor(what), "stack", stack)...)...)
 		return len(text), nil
 	}
 	if omitted, ok := w.pass(); ok {
 		if omitted > 0 {
 			args = append(args, "omitted", omitted)
 		}
-		w.to.Warn("http", append([]any{"error", what}, args...)...)
+		w.to.Warn("http", append([]any{"error", what}, append(args, "remedy", remedyFor(what))...)...)
 	}
 	return len(text), nil
 }

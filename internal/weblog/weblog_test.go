@@ -66,7 +66,7 @@ func TestLinesAreFew(t *testing.T) {
 		log.Print("http: one more")
 		log.Print("http: and more")
 		none := ` remedy="` + remedyFor("") + `"`
-		require.Equal(t, "level=WARN msg=http error=\"one more\""+none+" omitted=990\nlevel=WARN msg=http error=\"and more\""+none+"\n", out.String())
+		require.Equal(t, "level=WARN msg=http error=\"one more\" omitted=990"+none+"\nlevel=WARN msg=http error=\"and more\""+none+"\n", out.String())
 	})
 }
 

@@ -113,7 +113,7 @@ func (s *sources) use(to int, root source.Root) source.Root {
 		s.c.Log.Log(context.Background(), level, "another source is used", "source", s.list[to].name, "number", to+1, "before", s.list[was].name, "why", s.whyLeft(was, to),
 			"remedy", "none is needed: the preferred one is used when it is back", logbook.About("source", s.list[to].name))
 	} else {
-		s.c.Log.Info("source", "source", s.list[to].name, "number", to+1, "of", len(s.list), logbook.About("source", s.list[to].name))
+		s.c.Log.Info("this source is used", "source", s.list[to].name, "number", to+1, "of", len(s.list), logbook.About("source", s.list[to].name))
 	}
 	return root
 }
