@@ -154,7 +154,7 @@ func sentenceOf(message string, attrs []slog.Attr) *sentence {
 			s.texts = append(s.texts, text+" "+valueText(attrs[i+1].Value))
 		case a.Key == "what" && i > 0 && attrs[i-1].Key == "count": // it stands there
 		case reasons[a.Key], a.Key == "count":
-			s.texts = append(s.texts, text)
+			s.texts = append(s.texts, reason(text))
 		default:
 			s.details = append(s.details, inWords(a))
 			list = append(list, a.Key+": "+text)

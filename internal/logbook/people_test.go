@@ -90,6 +90,22 @@ func TestWords(t *testing.T) {
 	require.Equal(t, `""`, name(""))
 }
 
+// Of what net says the reason is left, and of the request its address.
+func TestReasons(t *testing.T) {
+	for text, want := range map[string]string{
+		`Get "http://h:1/?txt&wait=45": read tcp 127.0.0.1:35738->127.0.0.1:1: read: connection reset by peer`: "http://h:1/: connection reset by peer",
+		`Get "http://h:1/?txt": dial tcp [::1]:1: connect: connection refused`:                                 "http://h:1/: connection refused",
+		`Post "http://unix/x": dial unix /run/s: connect: no such file or directory`:                           "http://unix/x: no such file or directory",
+		`Get "https://h/": dial tcp: lookup h: no such host`:                                                   "https://h/: dial tcp: lookup h: no such host",
+		"a: EOF; b: EOF": "a: EOF; b: EOF",
+	} {
+		require.Equal(t, want, reason(text))
+	}
+	for d, want := range map[time.Duration]string{860 * time.Millisecond: "860ms", 1606 * time.Millisecond: "1.6s", 61_499 * time.Millisecond: "1m1s", 12345: "0s"} {
+		require.Equal(t, want, duration(d).String())
+	}
+}
+
 // Attributes and groups that were bound before stand in each line.
 func TestBoundAttributes(t *testing.T) {
 	var out bytes.Buffer

@@ -3,6 +3,7 @@ package logbook
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -84,5 +85,30 @@ func valueText(v slog.Value) string {
 		}
 		return Printable(fmt.Sprint(v.Any()))
 	}
+	if v.Kind() == slog.KindDuration {
+		return duration(v.Duration()).String()
+	}
 	return Printable(v.String())
+}
+
+// duration rounds a time to what people want to know of it.
+func duration(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Minute:
+		return d.Round(time.Second)
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Millisecond)
+}
+
+// What net/http and net put before an error: which request failed, at which call and between which ports.
+var (
+	request = regexp.MustCompile(`\b(?:Get|Head|Post) "([^"?]*)[^"]*": `)
+	call    = regexp.MustCompile(`\b(?:dial|read|write) (?:tcp|unix)[46]? \S+: (?:(?:connect|read|write): )?`)
+)
+
+// reason returns an error in fewer words: of a request its address, of a connection what was wrong with it.
+func reason(text string) string {
+	return call.ReplaceAllString(request.ReplaceAllString(text, "$1: "), "")
 }

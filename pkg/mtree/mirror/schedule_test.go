@@ -295,10 +295,10 @@ func TestTroubleIsSaidOnceAMinute(t *testing.T) {
 	require.Contains(t, text.String(), "again=9")
 	fail(http.StatusNotFound)
 	d.goesOn()
-	require.Contains(t, text.String(), `level=INFO msg="it goes on: the trouble is over" after=0s`)
+	require.Contains(t, text.String(), `level=INFO msg="mirroring goes on: the trouble is over" after=0s`)
 	fail(http.StatusNotFound)
 	require.Equal(t, 5, told(), "it is new again")
 	d.goesOn()
 	d.goesOn()
-	require.Equal(t, 2, strings.Count(text.String(), "it goes on"))
+	require.Equal(t, 2, strings.Count(text.String(), "mirroring goes on"))
 }

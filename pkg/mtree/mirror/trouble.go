@@ -114,7 +114,7 @@ func (d *daemon) goesOn() {
 	}
 	took := time.Since(d.troubled).Round(time.Second)
 	d.troubled = time.Time{}
-	d.mirror.config.Log.Info("it goes on: the trouble is over", "after", took, logbook.About(ofTurns, ""))
+	d.mirror.config.Log.Info("mirroring goes on: the trouble is over", "after", took, logbook.About(ofTurns, ""))
 }
 
 // ofTurns is what the log says of turns: that there is trouble, and of which kind, or none.
