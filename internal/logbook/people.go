@@ -22,13 +22,14 @@ type people struct {
 
 // peopleWriter is where the handlers of one log meet.
 type peopleWriter struct {
-	mu  sync.Mutex // guards day and the writing
-	w   io.Writer
-	day string // of the line before
+	mu     sync.Mutex // guards what follows, and the writing
+	w      io.Writer
+	day    string // of the line before
+	remedy string // of the record before
 }
 
 // NewPeople returns a handler of lines for people at a terminal: the time of day and the message in words, and below it
-// the remedy, if there is one. The date has a line of its own when another day begins. coloured shows
+// the remedy, if there is one and the line before has another. The date has a line of its own when another day begins. coloured shows
 // "warning" and "error" in colour.
 func NewPeople(w io.Writer, least slog.Leveler, coloured bool) slog.Handler {
 	return &people{least: least, coloured: coloured, out: &peopleWriter{w: w}}
@@ -93,6 +94,10 @@ func (h *people) Handle(_ context.Context, r slog.Record) error {
 		h.out.day = day
 	}
 	fmt.Fprintf(&text, "%s %s%s\n", r.Time.Format(timeFormat), h.levelWord(r.Level), s.String())
+	if s.remedy != "" && (s.remedy != h.out.remedy || s.again != "") {
+		fmt.Fprintf(&text, "%sremedy: %s\n", indent, s.remedy)
+	}
+	h.out.remedy = s.remedy
 	for _, line := range s.below {
 		fmt.Fprintf(&text, "%s%s\n", indent, line)
 	}
@@ -124,6 +129,7 @@ type sentence struct {
 	texts   []string // reasons
 	details []string // numbers and the like
 	again   string   // how often it came again
+	remedy  string
 	below   []string // lines of their own
 }
 
@@ -133,14 +139,14 @@ const mostDetails = 6
 // sentenceOf puts a record into words.
 func sentenceOf(message string, attrs []slog.Attr) *sentence {
 	s := &sentence{head: Printable(message)}
-	var remedy, stack, list []string
+	var list []string
 	for i, a := range attrs {
 		switch text := valueText(a.Value); {
 		case a.Key == "remedy":
-			remedy = append(remedy, "remedy: "+text)
+			s.remedy = text
 		case a.Key == "stack":
 			for line := range strings.Lines(a.Value.String()) {
-				stack = append(stack, Printable(line))
+				s.below = append(s.below, Printable(line))
 			}
 		case a.Key == "again":
 			s.again = "again " + inWords(slog.Attr{Key: "times", Value: a.Value})
@@ -161,15 +167,19 @@ func sentenceOf(message string, attrs []slog.Attr) *sentence {
 		}
 	}
 	if len(s.details) > mostDetails {
-		s.details, s.below = nil, list
+		s.details, s.below = nil, append(list, s.below...)
 	}
-	s.below = append(append(s.below, remedy...), stack...)
 	return s
 }
 
 // String returns the line.
 func (s *sentence) String() string {
 	parts := []string{s.head}
+	for i := range s.texts {
+		for _, subject := range s.subject {
+			s.texts[i] = without(subject, s.texts[i])
+		}
+	}
 	for _, more := range []string{strings.Join(s.subject, ", "), strings.Join(s.texts, "; ")} {
 		if more != "" {
 			parts = append(parts, more)

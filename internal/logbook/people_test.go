@@ -40,7 +40,7 @@ func TestLinesForPeople(t *testing.T) {
 		"12:00:07 skipped: \"a\": 3 symlinks that lead out; 9,900 others within a minute\n": func(l *slog.Logger) {
 			l.Info("skipped", "path", `"a"`, "count", 3, "what", "symlinks that lead out", "more", 9900)
 		},
-		"12:00:07 status\n         state: watched\n         of: 2\n         c.audits: 3\n         d: 4\n         e: 5\n         f: 6\n         g: [1,2]\n         remedy: none\n": func(l *slog.Logger) {
+		"12:00:07 status\n         remedy: none\n         state: watched\n         of: 2\n         c.audits: 3\n         d: 4\n         e: 5\n         f: 6\n         g: [1,2]\n": func(l *slog.Logger) {
 			l.Info("status", "state", "watched", "of", 2, slog.Group("c", "audits", 3), slog.Group("", "d", 4), "e", 5, "f", 6, "g", words("[1,2]"), "remedy", "none")
 		},
 		"12:00:07 error: http: panic: boom\n         goroutine 1:\n         main()\\x1b\n": func(l *slog.Logger) {
@@ -88,6 +88,28 @@ func TestWords(t *testing.T) {
 	require.Equal(t, `"a b"`, name(`"a b"`))
 	require.Equal(t, `"\x1b"`, name("\x1b"))
 	require.Equal(t, `""`, name(""))
+}
+
+// A remedy is not repeated below each of many lines, but below the one that counts.
+func TestARemedyIsSaidOnce(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(&at{NewPeople(&out, slog.LevelInfo, false), noon})
+	log.Warn("m", "path", "a", "remedy", "r")
+	log.Warn("m", "path", "b", "remedy", "r")
+	log.Warn("m", "remedy", "r", "more", 2)
+	log.Info("i")
+	log.Warn("m", "path", "b", "remedy", "r")
+	require.Equal(t, "12:00:07 warning: m: a\n         remedy: r\n12:00:07 warning: m: b\n12:00:07 warning: m; 2 others within a minute\n         remedy: r\n"+
+		"12:00:07 i\n12:00:07 warning: m: b\n         remedy: r\n", out.String())
+}
+
+// The name of what a line is about does not stand in it twice.
+func TestNamesAreSaidOnce(t *testing.T) {
+	require.Equal(t, "permission denied", without("d1/", "open flood/./d1: permission denied"))
+	require.Equal(t, "permission denied", without(`"d 1/f"`, "open /srv/d 1/f: permission denied"))
+	require.Equal(t, "x: open d1: gone", without("d1/", "x: open d1: gone"))
+	require.Equal(t, "EOF", without("./", "EOF"))
+	require.Equal(t, "a: b", without("", "a: b"))
 }
 
 // Of what net says the reason is left, and of the request its address.

@@ -39,7 +39,7 @@ func warnings(file *ast.File) (all []*ast.CallExpr) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {
 			f, ok := call.Fun.(*ast.SelectorExpr)
-			if ok && len(call.Args) > 0 && (f.Sel.Name == "Warn" || f.Sel.Name == "Error") && !isOther(f.X) {
+			if ok && !isOther(f.X) && (len(call.Args) > 0 && (f.Sel.Name == "Warn" || f.Sel.Name == "Error") || len(call.Args) > 2 && f.Sel.Name == "Log") {
 				all = append(all, call)
 			}
 		}
@@ -62,6 +62,7 @@ func f() {
 	a.b.Log.Error("good", "remedy", "mend it")
 	log.Warn("good", remedy)
 	log.Info("none is needed")
+	log.Log(ctx, level, "bad", "path", p)
 	http.Error(w, "other", 500)
 	_ = err.Error()
 }`, 0)
@@ -70,7 +71,7 @@ func f() {
 	for _, call := range warnings(file) {
 		are = append(are, remedied(call))
 	}
-	require.Equal(t, []bool{false, true, true}, are)
+	require.Equal(t, []bool{false, true, true, false}, are)
 }
 
 // remedied reports whether a call gives a remedy: by its name, or by a variable of that name.

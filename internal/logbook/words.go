@@ -112,3 +112,14 @@ var (
 func reason(text string) string {
 	return call.ReplaceAllString(request.ReplaceAllString(text, "$1: "), "")
 }
+
+// without returns an error in fewer words if it begins with the name of what the line is about: "open /srv/a/b: gone" where that
+// is a/b.
+func without(subject, text string) string {
+	name := strings.Trim(subject, `/"`)
+	before, after, found := strings.Cut(text, name+": ")
+	if name == "" || !found || strings.Contains(before, ": ") {
+		return text
+	}
+	return after
+}
