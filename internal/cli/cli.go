@@ -60,7 +60,7 @@ type Command struct {
 	// What --metrics publishes. All may be nil.
 	Stats  StatsFunc
 	States StatesFunc
-	Disk   string // name of the argument whose file system the program writes to; "": it writes to none
+	Disk   func(*Env) string // returns a path on the file system that the program fills; nil: it writes to none
 
 	// Page writes a page of HTML for people, by several goroutines at once. nil: there is one that names the program.
 	Page func(*Env, io.Writer) error
@@ -244,8 +244,8 @@ func startServers(c Command, common commonFlags, env *Env) (closeAll func(), err
 	}
 	if common.metrics != "" {
 		of := &metricsOf{command: c.Name, version: version, stats: c.Stats, states: c.States}
-		if c.Disk != "" {
-			of.disk = &room{path: env.Args[c.Disk]}
+		if c.Disk != nil {
+			of.disk = &room{path: c.Disk(env)}
 		}
 		write := func(w io.Writer) error { return writeIndex(w, c.Name, version) }
 		if c.Page != nil {

@@ -91,7 +91,7 @@ func TestLibrariesInTheirPlaces(t *testing.T) {
 			require.NotContains(t, p.Imports, chi, "%s: only serve uses chi", path)
 		}
 		for _, imported := range p.Imports {
-			require.False(t, strings.HasPrefix(imported, "github.com/stretchr/testify") && path != "tidemark/internal/testtree",
+			require.False(t, strings.HasPrefix(imported, "github.com/stretchr/testify") && path != "tidemark/internal/testtree" && path != "tidemark/internal/testbrowser",
 				"%s: testify only in tests", path)
 		}
 		if (path == mirror || strings.HasPrefix(path, mirror+"/")) && path != source+"/remote" {

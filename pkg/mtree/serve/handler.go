@@ -69,9 +69,10 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	guard := newGuard(&c)
 	h := &Handler{
-		cfg: c, tree: t, guard: newGuard(&c), made: time.Now().UTC().Truncate(time.Second), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
-		pageVersion: fmt.Sprintf("%s %t", render.PageVersion(), c.Tar),
+		cfg: c, tree: t, guard: guard, made: time.Now().UTC().Truncate(time.Second), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
+		pageVersion: fmt.Sprintf("%s %t %t", render.PageVersion(), c.Tar, guard.wanted),
 		cache:       pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
 		rate: newChangeRate(), flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
 		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
