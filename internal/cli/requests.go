@@ -70,7 +70,8 @@ func (e *Env) reload(c *Command) {
 		for _, r := range f.Reread() {
 			switch {
 			case r.Err != nil:
-				e.asked.Warn("SIGHUP: a file cannot be used now", "file", r.Files, "error", r.Err)
+				e.asked.Warn("SIGHUP: a file cannot be used now", "file", r.Files, "error", r.Err,
+					"remedy", "put it right, then send SIGHUP again")
 			case r.Changed:
 				changed = append(changed, r.Files)
 			default:
@@ -114,7 +115,7 @@ func (e *Env) logStatus(c *Command) {
 		attributes, err = attributesOf(text.Bytes())
 	}
 	if err != nil {
-		e.asked.Warn("SIGUSR1: the status cannot be read", "error", err)
+		e.asked.Warn("SIGUSR1: the status cannot be read", "error", err, "remedy", "--status of the same program may tell more")
 		return
 	}
 	values := make([]any, len(attributes))
