@@ -23,7 +23,7 @@ func (e *Env) Keep(files Rereader) {
 }
 
 // onRequests does at SIGUSR1 and, with hangup, at SIGHUP what people and systemctl reload ask for, until stop is
-// called. Neither signal ends the program, nor is it ignored by signal.Ignore, which the commands of
+// called. Neither signal ends the program, not even after that, nor is it ignored by signal.Ignore, which the commands of
 // --exec would inherit. Without hangup SIGHUP means that the terminal was closed, and ends it.
 func onRequests(c *Command, env *Env, hangup bool) (stop func()) {
 	signals := make(chan os.Signal, 2)
@@ -31,20 +31,24 @@ func onRequests(c *Command, env *Env, hangup bool) (stop func()) {
 	if hangup {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	done := make(chan struct{})
+	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		for s := range signals {
-			if s == syscall.SIGHUP {
-				env.reload(c)
-			} else {
-				env.logStatus(c)
+		for {
+			select {
+			case s := <-signals:
+				if s == syscall.SIGHUP {
+					env.reload(c)
+				} else {
+					env.logStatus(c)
+				}
+			case <-quit:
+				return
 			}
 		}
 	}()
-	return func() {
-		signal.Stop(signals)
-		close(signals)
+	return func() { // no signal.Stop: a signal that comes after that would end the program as a failure
+		close(quit)
 		select {
 		case <-done:
 		case <-time.After(noticeGrace): // a disk may not answer
