@@ -135,7 +135,7 @@ func (m *measurement) prepare(t peers.Tool) {
 	run := func() (rig.Cost, error) { return m.copyOnce(to, t.Copy) }
 	if m.o.again {
 		if _, err := run(); err != nil {
-			m.failed[t.Name] = err.Error()
+			m.failed[t.Name] = report.Brief(err)
 			return
 		}
 	}
@@ -144,7 +144,7 @@ func (m *measurement) prepare(t peers.Tool) {
 			return cost, rig.ErrFailed
 		}
 		if cost, err = run(); err != nil && t.Name != report.Own {
-			m.failed[t.Name] = err.Error()
+			m.failed[t.Name] = report.Brief(err)
 			return cost, rig.ErrFailed
 		}
 		return cost, err

@@ -53,8 +53,8 @@ func run(o *options) error {
 			return fmt.Errorf("%s: %w", tool.Name, err)
 		}
 		if rows = append(rows, row); err != nil {
-			rows[len(rows)-1] = report.Row{Tool: tool.Name, Failed: err.Error()}
-			fmt.Printf("%-20s not measured: %v\n", tool.Name, err)
+			rows[len(rows)-1] = report.Row{Tool: tool.Name, Failed: report.Brief(err)}
+			fmt.Printf("%-20s not measured: %s\n", tool.Name, report.Brief(err))
 			continue
 		}
 		at := func(share float64) float64 { return report.Quantile(row.Samples, share) }
@@ -67,7 +67,7 @@ func run(o *options) error {
 		what = report.Thousands(o.Files) + " files"
 	}
 	if o.rate > 0 {
-		q = report.Question{Name: "many-changes", Title: "The same under " + report.Thousands(o.rate) + " writes a second", Unit: "ms"}
+		q = report.Question{Name: "many-changes", Title: "From a write to its arrival in the copy, under " + report.Thousands(o.rate) + " writes a second", Unit: "ms"}
 		what += fmt.Sprintf(", for %.0f s", o.length.Seconds())
 	}
 	o.Found.Add(q, report.Case{Name: what, Rows: rows})
@@ -99,7 +99,8 @@ func measure(o *options, tool peers.Follower) (row report.Row, err error) {
 	programs, err := tool.Start(work, source, copy)
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("%w\n%s", err, programs.Log())
+			log := programs.Log()
+			err = fmt.Errorf("%w\n%s", err, log[max(0, len(log)-2000):])
 		}
 		programs.Stop()
 	}()

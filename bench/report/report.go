@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -118,6 +119,15 @@ func (c *Case) Summarize() {
 			r.Ratio = own / r.Median
 		}
 	}
+}
+
+// Brief is the first line of an error, not too long for a table.
+func Brief(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	if letters := []rune(line); len(letters) > 160 {
+		line = string(letters[:160]) + "…"
+	}
+	return line
 }
 
 // Results are the questions that one benchmark answered, to be merged with those of others.

@@ -12,8 +12,8 @@ import (
 // large one, on a logarithmic axis, because the tools differ by factors. All text is text; colours follow the
 // reader's choice of light or dark. It has no script, and refers to nothing.
 func Plot(q Question, foot string) string {
-	p := plot{more: q.More, unit: q.Unit, scale: scaleOf(q)}
-	p.layout(q)
+	p := plot{question: &q, scale: scaleOf(q)}
+	p.layout()
 	height := p.y + 64
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="title desc">`+"\n",
@@ -71,11 +71,10 @@ text{fill:#e6ebf0}
 
 // plot is a drawing in the making.
 type plot struct {
-	scale scale
-	more  bool
-	unit  string
-	y     int // where the next line goes
-	body  strings.Builder
+	question *Question
+	scale    scale
+	y        int // where the next line goes
+	body     strings.Builder
 }
 
 // scale maps values to places, by their logarithms.
@@ -112,12 +111,12 @@ func (s scale) at(v float64) float64 {
 }
 
 // layout draws all cases, one below the other.
-func (p *plot) layout(q Question) {
+func (p *plot) layout() {
 	p.y = top
-	for _, c := range q.Cases {
+	for _, c := range p.question.Cases {
 		p.y += rowStep
 		p.text(&p.body, 24, p.y, "case", "start", c.Name)
-		for _, r := range c.sorted(q.More) {
+		for _, r := range c.sorted(p.question.More) {
 			p.y += rowStep
 			p.row(&r)
 		}
@@ -144,8 +143,8 @@ func (p *plot) row(r *Row) {
 		fmt.Fprintf(b, `<circle class="sample" cx="%.1f" cy="%.1f" r="2.5"/>`+"\n", p.scale.at(v), middle)
 	}
 	fmt.Fprintf(b, `<circle class="dot" cx="%.1f" cy="%.1f" r="5"/>`+"\n", p.scale.at(r.Median), middle)
-	said := Number(r.Median) + " " + p.unit
-	if than := r.Compared(p.more); than != "" {
+	said := Number(r.Median) + " " + p.question.Unit
+	if than := p.question.Compared(r); than != "" {
 		said += " · tidemark " + than
 	}
 	p.text(b, right+16, p.y, "", "start", said)

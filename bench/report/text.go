@@ -29,19 +29,18 @@ func Thousands(n int) string {
 	return text
 }
 
-// Compared says how tidemark's median compares with that of the row: "12 × faster", or "0.7 × as fast".
-func (r *Row) Compared(more bool) string {
-	speed := r.Ratio
-	if !more && speed > 0 {
-		speed = 1 / speed
-	}
+// Compared says how tidemark's median compares with that of the row: "12.0 × as fast", or, where bytes are counted,
+// "1.90 × its bytes"; nothing for tidemark itself.
+func (q *Question) Compared(r *Row) string {
 	switch {
-	case speed == 0:
+	case r.Ratio == 0:
 		return ""
-	case speed >= 0.995:
-		return Number(speed) + " × better"
+	case strings.HasSuffix(q.Unit, "MB"):
+		return Number(r.Ratio) + " × its bytes"
+	case q.More:
+		return Number(r.Ratio) + " × as fast"
 	}
-	return Number(speed) + " × as good"
+	return Number(1/r.Ratio) + " × as fast"
 }
 
 // Table writes the Markdown tables of all questions.
@@ -56,7 +55,7 @@ func Table(w io.Writer, questions []Question) error {
 			fmt.Fprintf(&b, "| %s, %s | median | p99 | least to most | samples | processor | tidemark / it | tidemark is |\n", cell(c.Name), q.Unit)
 			b.WriteString("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n")
 			for _, r := range c.sorted(q.More) {
-				r.write(&b, q.More)
+				q.write(&b, &r)
 			}
 		}
 	}
@@ -64,7 +63,7 @@ func Table(w io.Writer, questions []Question) error {
 	return err
 }
 
-func (r *Row) write(b *strings.Builder, more bool) {
+func (q *Question) write(b *strings.Builder, r *Row) {
 	if r.Failed != "" {
 		fmt.Fprintf(b, "| %s | not measured: %s | | | | | | |\n", cell(r.Tool), cell(r.Failed))
 		return
@@ -77,7 +76,7 @@ func (r *Row) write(b *strings.Builder, more bool) {
 		ratio = Number(r.Ratio)
 	}
 	fmt.Fprintf(b, "| %s | %s | %s | %s to %s | %d | %s | %s | %s |\n", cell(r.Tool), Number(r.Median), Number(r.P99),
-		Number(r.Least), Number(r.Most), len(r.Samples), processor, ratio, r.Compared(more))
+		Number(r.Least), Number(r.Most), len(r.Samples), processor, ratio, q.Compared(r))
 }
 
 // cell makes text fit into one cell of a table.

@@ -27,6 +27,7 @@ func (o *Options) Main(name string, files int, run func() error) {
 	flag.IntVar(&o.Files, "files", files, "how many the tree has; 0: the Go source tree")
 	flag.StringVar(&o.Dir, "dir", "", "where trees are made; empty: in memory")
 	flag.StringVar(&o.To, "to", "", "where copies are made; empty: where trees are")
+	flag.DurationVar(&Patience, "patience", Patience, "how long one run of a tool may take, and a change to arrive")
 	flag.BoolVar(&o.hold, "hold", false, "wait for a line of input between preparing and measuring")
 	flag.StringVar(&o.json, "json", "", "write samples and medians to this file, for bench/all")
 	flag.Parse()

@@ -79,11 +79,11 @@ func (p *Program) Log() string {
 	return string(text)
 }
 
-// WaitFor waits until the output matches pattern, four minutes at most. It is an error if the program ends
+// WaitFor waits until the output matches pattern, as long as Patience. It is an error if the program ends
 // before.
 func (p *Program) WaitFor(pattern string) error {
 	want := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); <-time.After(2 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); <-time.After(2 * time.Millisecond) {
 		ended := p.HasEnded() // asked before, or the last that it says would be missed
 		if want.MatchString(p.Log()) {
 			return nil

@@ -15,8 +15,9 @@ import (
 	"tidemark/bench/report"
 )
 
-// Patience is how long one run of a tool may take, and a program to get ready.
-const Patience = 4 * time.Minute
+// Patience is how long one run of a tool may take, and a program to get ready. Options may set it, before
+// anything begins.
+var Patience = 4 * time.Minute
 
 // A comparison runs each tool once in each round. So a machine that is busy for a while
 // is busy for all of them.

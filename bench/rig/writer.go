@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,7 +24,8 @@ type Writer struct {
 // Written returns how many writes there were so far.
 func (w *Writer) Written() int { return w.writes }
 
-// write overwrites a file at random with what no file ever had.
+// write overwrites a file at random with what no file ever had. Its size is another than that of the write before,
+// because some tools compare sizes and whole seconds.
 func (w *Writer) write() (f flight, err error) {
 	if w.last == nil {
 		w.last = map[string]string{}
@@ -32,7 +34,7 @@ func (w *Writer) write() (f flight, err error) {
 	for w.flies(f.name) { // its time would be lost, and those of slow tools first
 		f.name = w.Files[w.Random.IntN(len(w.Files))]
 	}
-	f.text = fmt.Sprintf("change %d at %d\n", w.writes, f.began.UnixNano())
+	f.text = fmt.Sprintf("change %d at %d%s\n", w.writes, f.began.UnixNano(), strings.Repeat("!", w.writes%97))
 	w.writes++
 	w.last[f.name] = f.text
 	return f, os.WriteFile(filepath.Join(w.Source, f.name), []byte(f.text), 0o644)
