@@ -42,6 +42,7 @@ type options struct {
 	data   int64
 	again  bool
 	linked int
+	enough time.Duration
 }
 
 func main() {
@@ -50,6 +51,7 @@ func main() {
 	flag.Int64Var(&o.data, "data", -1, "of these bytes so many are no hole; below 0: all")
 	flag.BoolVar(&o.again, "again", false, "time the run after the first copy")
 	flag.IntVar(&o.linked, "linked", 0, "how many of a hundred names are hard links")
+	flag.DurationVar(&o.enough, "enough", 0, "a tool that took so long in all is not run again; 0: no limit")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each tool runs")
 	o.Main("firstcopy", 100_000, func() error { return run(&o) })
 }
@@ -139,10 +141,12 @@ func (m *measurement) prepare(t peers.Tool) {
 			return
 		}
 	}
+	spent := time.Duration(0)
 	m.tools = append(m.tools, rig.Tool{Name: t.Name, Run: func() (cost rig.Cost, err error) {
-		if m.failed[t.Name] != "" {
+		if m.failed[t.Name] != "" || m.o.enough > 0 && spent >= m.o.enough {
 			return cost, rig.ErrFailed
 		}
+		defer func() { spent += cost.Wall }()
 		if cost, err = run(); err != nil && t.Name != report.Own {
 			m.failed[t.Name] = report.Brief(err)
 			return cost, rig.ErrFailed

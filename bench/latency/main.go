@@ -44,7 +44,7 @@ func main() {
 
 func run(o *options) error {
 	var rows []report.Row
-	for _, tool := range peers.Followers {
+	for _, tool := range peers.Followers(o.rate > 0) {
 		if !o.Wants(strings.Fields(tool.Name)[0]) {
 			continue
 		}

@@ -14,14 +14,17 @@ type Follower struct {
 	Start func(work, source, copy string) (Programs, error)
 }
 
-// Followers are all of them.
-var Followers = []Follower{
-	{"tidemark", nil, startTidemark},
-	{"lsyncd", []string{"lsyncd", "rsync"}, startLsyncd},
-	{"syncthing", []string{"syncthing"}, startSyncthing},
-	{unisonName(), []string{"unison"}, startUnison},
-	{"inotifywait + rsync", []string{"inotifywait", "rsync"}, startScript},
-	{"rsync in a loop", []string{"rsync"}, startLoop},
+// Followers returns all of them. busy says that there will be many changes a second: unison must then not compare
+// times only, because it knows them by the second, and would miss some for good.
+func Followers(busy bool) []Follower {
+	return []Follower{
+		{"tidemark", nil, startTidemark},
+		{"lsyncd", []string{"lsyncd", "rsync"}, startLsyncd},
+		{"syncthing", []string{"syncthing"}, startSyncthing},
+		{unisonName(), []string{"unison"}, func(work, source, copy string) (Programs, error) { return startUnison(work, source, copy, busy) }},
+		{"inotifywait + rsync", []string{"inotifywait", "rsync"}, startScript},
+		{"rsync in a loop", []string{"rsync"}, startLoop},
+	}
 }
 
 func startTidemark(work, source, copy string) (p Programs, err error) {
@@ -65,12 +68,12 @@ func unisonName() string {
 	return "unison -repeat 1"
 }
 
-func startUnison(work, source, copy string) (p Programs, err error) {
+func startUnison(work, source, copy string, busy bool) (p Programs, err error) {
 	how := "1"
 	if Missing("unison-fsmonitor") == "" {
 		how = "watch"
 	}
-	_, err = p.start(work, "", unison(source, copy, "-batch", "-repeat", how)...)
+	_, err = p.start(work, "", unison(source, copy, "-batch", "-repeat", how, "-fastcheck", fmt.Sprint(!busy))...)
 	return p, err
 }
 

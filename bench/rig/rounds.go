@@ -35,7 +35,7 @@ type Cost struct {
 	RSS  int64         // most memory of the program itself, in bytes, looked at every 20 ms
 }
 
-// ErrFailed is what a tool returns that could not do its work, and told why elsewhere. The others go on.
+// ErrFailed is what a tool returns that did not do its work, and told why elsewhere. The others go on.
 var ErrFailed = errors.New("not measured")
 
 // Row returns what a tool cost as a row of a report, in seconds.
