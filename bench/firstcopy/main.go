@@ -177,7 +177,24 @@ func (m *measurement) tell(found map[string][]rig.Cost) {
 	if m.o.again {
 		q = report.Question{Name: "no-change", Title: "Finding that nothing has changed", Unit: "s"}
 	}
-	m.o.Found.Add(q, report.Case{Name: m.o.what(), Rows: rows})
+	over, local := splitLocal(rows)
+	m.o.Found.Add(q, report.Case{Name: m.o.what(), Rows: over})
+	if len(local) > 0 {
+		m.o.Found.Add(q, report.Case{Name: m.o.what() + ", from the directory", Rows: local})
+	}
+}
+
+// splitLocal returns those who copy from a server, and those who copy from the directory: "-local" is cut off.
+func splitLocal(rows []report.Row) (over, local []report.Row) {
+	for _, row := range rows {
+		if name, ok := strings.CutSuffix(row.Tool, "-local"); ok {
+			row.Tool = name
+			local = append(local, row)
+		} else {
+			over = append(over, row)
+		}
+	}
+	return over, local
 }
 
 func makeSource(source string, o *options) error {

@@ -62,8 +62,13 @@ func undoAll() {
 	}
 }
 
+// anyRuns reports whether something still runs of what was started. It waits for what has ended, which would
+// count as running; nobody else needs to know by now.
 func anyRuns() bool {
 	for group := range undo.groups {
+		for pid, err := syscall.Wait4(-group, nil, syscall.WNOHANG, nil); pid > 0 && err == nil; {
+			pid, err = syscall.Wait4(-group, nil, syscall.WNOHANG, nil)
+		}
 		if syscall.Kill(-group, 0) == nil {
 			return true
 		}
