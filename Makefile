@@ -161,7 +161,7 @@ mutants:
 	$(GO) -C tools build -o ../bin/mutants ./mutants
 	bin/mutants $(if $(HEART),-generated) $(if $(SAMPLE),-sample -quiet) $(if $(ONLY),-only '$(ONLY)')
 
-# With Debian's peers (sh bench/deps installs them) on a quiet machine: about an hour, 10 GB of memory.
+# With Debian's peers (sh bench/deps installs them) on a quiet machine: an hour and a half, 10 GB of memory.
 # SIZE=small: some minutes. BENCH are more options of bench/all.
 SIZE ?= full
 bench: all

@@ -90,6 +90,20 @@ func TestANoisyRunIsNeverPublished(t *testing.T) {
 	require.Contains(t, out.String(), noise)
 }
 
+func TestARunThatLacksAStepIsNeverPublished(t *testing.T) {
+	t.Chdir(t.TempDir())
+	noise := t.TempDir()
+	run := found()
+	run.Good, run.Failed = false, []string{"large: exit status 1"}
+	err := publish(&options{size: "full", noise: noise}, run, &bytes.Buffer{})
+	require.ErrorIs(t, err, errFailed)
+	require.ErrorContains(t, err, "large: exit status 1")
+	require.Equal(t, 2, codeOf(t.Context(), err))
+	entries, err := os.ReadDir(".")
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
 func TestAGoodRunIsPublished(t *testing.T) {
 	for dir, o := range map[string]options{
 		"docs/performance": {size: "full"},

@@ -59,7 +59,8 @@ func versions(ctx context.Context) map[string]string {
 		out, _ := exec.CommandContext(ctx, p.name, p.args).CombinedOutput() // some end with 1 after it
 		cancel()
 		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		all[strings.Replace(p.name, "bin/mirror", report.Own, 1)] = strings.Join(strings.Fields(line), " ")
+		name, line := strings.Replace(p.name, "bin/mirror", report.Own, 1), strings.TrimPrefix(line, "tidemark-mirror ")
+		all[name] = strings.Join(strings.Fields(line), " ")
 	}
 	return all
 }

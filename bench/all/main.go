@@ -5,8 +5,8 @@
 //	sh bench/deps; make all && go run ./bench/all [-size full|small] [-out DIR] [-only STEP,...] [-noise DIR]
 //
 // A yardstick is measured before, between and after the steps (bench/yard). If the machine was noisy, the run goes to
-// a new directory below -noise, which is named, and the exit code is 1. Other exit codes: 0 the run is good, 2 it
-// could not be made, 130 a signal ended it. Peers that are missing are named, and the others measured.
+// a new directory below -noise, which is named, and the exit code is 1. Other exit codes: 0 the run is good, 2 not
+// all of it could be made (then it goes below -noise, too), 130 a signal ended it. Peers that are missing are named, and the others measured.
 package main
 
 import (
@@ -32,8 +32,11 @@ type options struct {
 	only             []string
 }
 
-// errNoisy is why a run that went well is not good.
-var errNoisy = errors.New("the machine was noisy, so this run is not good")
+// errNoisy and errFailed are why a run that came to its end is not good.
+var (
+	errNoisy  = errors.New("the machine was noisy, so this run is not good")
+	errFailed = errors.New("not all steps were made, so this run is not good")
+)
 
 func main() {
 	var o options
@@ -80,44 +83,56 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 	for _, line := range found.Missing {
 		fmt.Fprintln(os.Stderr, "not measured:", line)
 	}
+	if err := stage.build(ctx, steps); err != nil {
+		return err
+	}
 	if err := measure(ctx, stage, steps, found); err != nil {
 		return err
 	}
 	found.Ended = time.Now().UTC()
 	found.Noise = yard.Judge(found.Yardstick)
-	found.Good = len(found.Noise) == 0
+	found.Good = len(found.Noise) == 0 && len(found.Failed) == 0
 	return publish(o, found, out)
 }
 
-// measure runs all steps, and the yardstick before each and after the last one.
+// settle is how long the machine may free what a step used.
+const settle = 2 * time.Second
+
+// measure runs all steps, and the yardstick before each and after the last one. A step that fails does not stop the others;
+// a signal does.
 func measure(ctx context.Context, stage *stage, steps []step, found *report.Run) error {
-	stick := yard.Stick{Dir: stage.trees, Samples: 5, Length: 20_000}
 	all := report.Results{}
-	for i := range len(steps) + 1 {
-		at := "after"
-		if i < len(steps) {
-			at = steps[i].String()
-		}
+	for i, one := range steps {
+		at := one.name
 		if i == 0 {
 			at = "before"
 		}
-		y, err := stick.Measure(at)
-		if err != nil {
-			return fmt.Errorf("yardstick: %w", err)
+		if err := measureYard(stage, at, found); err != nil {
+			return err
 		}
-		found.Yardstick = append(found.Yardstick, y)
-		fmt.Fprintf(os.Stderr, "yardstick (%s): processor %s ms, small files %s ms, others took %.0f %%\n", at,
-			report.Number(report.Median(y.Processor)), report.Number(report.Median(y.Files)), 100*y.Others)
-		if i == len(steps) {
-			break
+		results, err := stage.run(ctx, one)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", one, ctx.Err())
 		}
-		results, err := stage.run(ctx, steps[i])
 		if err != nil {
-			return fmt.Errorf("%s: %w", steps[i], err)
+			found.Failed = append(found.Failed, fmt.Sprintf("%s: %v", one, err))
+			fmt.Fprintf(os.Stderr, "%s failed: %v\n", one, err)
 		}
 		all.Merge(results)
 	}
 	found.Questions = all
+	return measureYard(stage, "after", found)
+}
+
+func measureYard(stage *stage, at string, found *report.Run) error {
+	<-time.After(settle)
+	y, err := yard.Stick{Dir: stage.trees, Samples: 7, Length: 20_000}.Measure(at)
+	if err != nil {
+		return fmt.Errorf("yardstick: %w", err)
+	}
+	found.Yardstick = append(found.Yardstick, y)
+	fmt.Fprintf(os.Stderr, "yardstick (%s): processor %s ms, small files %s ms, others took %.0f %%\n", at,
+		report.Number(report.Median(y.Processor)), report.Number(report.Median(y.Files)), 100*y.Others)
 	return nil
 }
 
@@ -143,10 +158,13 @@ func publish(o *options, found *report.Run, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "\nwritten to %s\n", dir)
-	if found.Good {
-		return nil
+	switch {
+	case len(found.Failed) > 0:
+		return fmt.Errorf("%w; the others are in %s:\n  %s", errFailed, dir, strings.Join(found.Failed, "\n  "))
+	case !found.Good:
+		return fmt.Errorf("%w; it is in %s:\n  %s", errNoisy, dir, strings.Join(found.Noise, "\n  "))
 	}
-	return fmt.Errorf("%w; it is in %s:\n  %s", errNoisy, dir, strings.Join(found.Noise, "\n  "))
+	return nil
 }
 
 // stage is where the steps work. It is gone after the run, whatever happens.

@@ -28,7 +28,7 @@ var steps = map[string][]step{
 	"small": {
 		{"first-copy", words("firstcopy -files 10000 -rounds 3 -enough 5s -patience 60s -dir TREES -to COPIES")},
 		{"no-change", words("firstcopy -files 10000 -rounds 5 -enough 5s -again -patience 60s -dir TREES -to COPIES")},
-		{"one-change", words("latency -files 10000 -changes 60 -most 6s -patience 60s -dir TREES -to COPIES")},
+		{"one-change", words("latency -files 10000 -changes 60 -most 5s -patience 60s -dir TREES -to COPIES")},
 		{"many-changes", words("latency -files 10000 -rate 1000 -for 4s -patience 60s -dir TREES -to COPIES")},
 		{"listing", words("serve -rounds 2 -seconds 1 -only listing")},
 		{"backup", words("backup -files 10000 -rounds 2 -dir TREES")},
@@ -38,9 +38,9 @@ var steps = map[string][]step{
 		{"first-copy", words("firstcopy -files 100000 -rounds 5 -enough 2m -patience 10m -dir TREES -to COPIES")},
 		{"no-change", words("firstcopy -files 100000 -rounds 5 -enough 2m -again -patience 10m -dir TREES -to COPIES")},
 		{"one-change", words("latency -files 10000 -changes 100 -dir TREES -to COPIES")},
-		{"one-change-100000", words("latency -files 100000 -changes 100 -most 60s -dir TREES -to COPIES")},
+		{"one-change-100000", words("latency -files 100000 -changes 100 -most 60s -patience 10m -dir TREES -to COPIES")},
 		{"many-changes", words("latency -files 10000 -rate 1000 -for 20s -dir TREES -to COPIES")},
-		{"many-changes-100000", words("latency -files 100000 -rate 1000 -for 20s -dir TREES -to COPIES")},
+		{"many-changes-100000", words("latency -files 100000 -rate 1000 -for 20s -patience 10m -dir TREES -to COPIES")},
 		{"listing", words("serve -rounds 5")},
 		{"first-copy-large", words("firstcopy -large 2147483648 -rounds 5 -dir TREES -to COPIES")},
 		{"first-copy-linked", words("firstcopy -linked 30 -rounds 5 -dir TREES -to COPIES")},
@@ -77,19 +77,29 @@ func stepsOf(size string, only []string) (some []step, err error) {
 	return some, nil
 }
 
-// run builds and runs one benchmark, and returns what it found. A signal reaches it as SIGTERM: it ends what it
+// build compiles the benchmarks of all steps, before anything is measured.
+func (s *stage) build(ctx context.Context, steps []step) error {
+	for _, one := range steps {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", s.program(one), "./bench/"+one.args[0])
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build ./bench/%s: %w: %s", one.args[0], err, out)
+		}
+	}
+	return nil
+}
+
+func (s *stage) program(one step) string { return filepath.Join(s.dir, one.args[0]) }
+
+// run runs one benchmark, and returns what it found. A signal reaches it as SIGTERM: it ends what it
 // started and removes its directories.
 func (s *stage) run(ctx context.Context, one step) (report.Results, error) {
 	fmt.Fprintf(os.Stderr, "\n## %s: bench/%s\n", one, strings.Join(one.args, " "))
-	program, results := filepath.Join(s.dir, one.args[0]), filepath.Join(s.dir, one.name+".json")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "./bench/"+one.args[0]).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, out)
-	}
+	results := filepath.Join(s.dir, one.name+".json")
 	args := []string{"-json", results}
 	for _, arg := range one.args[1:] {
 		args = append(args, strings.NewReplacer("TREES", s.trees, "COPIES", s.copies).Replace(arg))
 	}
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, s.program(one), args...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // or Ctrl-C would reach it twice
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -30,7 +30,7 @@ func Publish(dir string, run *Run) error {
 
 // String is one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("%d processors (%s), %d GiB, Linux %s", m.Processors, m.Processor, m.Memory>>30, m.Kernel)
+	return fmt.Sprintf("%d processors (%s), %d GiB, Linux %s", m.Processors, m.Processor, (m.Memory+1<<29)>>30, m.Kernel)
 }
 
 // page is the run as Markdown.
@@ -39,8 +39,8 @@ func page(run *Run, data string) string {
 	fmt.Fprintf(&b, "# Run of %s\n\n", run.Began.UTC().Format("2006-01-02 15:04 UTC"))
 	fmt.Fprintf(&b, "Written by `make bench`; see [how to read it](../performance.md). All samples are in [%s](%s).\n\n", data, data)
 	fmt.Fprintf(&b, "%s, %s; %s. It took %.0f minutes.\n", run.Machine, run.Machine.System, run.Machine.Trees, run.Ended.Sub(run.Began).Minutes())
-	if !run.Good {
-		fmt.Fprintf(&b, "\n**The machine was noisy; this run is not good:**\n\n* %s\n", strings.Join(run.Noise, "\n* "))
+	if why := slices.Concat(run.Failed, run.Noise); !run.Good {
+		fmt.Fprintf(&b, "\n**This run is not good:**\n\n* %s\n", strings.Join(why, "\n* "))
 	}
 	for _, q := range run.Questions {
 		fmt.Fprintf(&b, "\n![%s](%s.svg)\n", q.Title, q.Name)

@@ -20,8 +20,9 @@ type Run struct {
 	Began     time.Time         `json:"began"`
 	Ended     time.Time         `json:"ended"`
 	Size      string            `json:"size"` // small or full
-	Good      bool              `json:"good"` // Noise is empty
+	Good      bool              `json:"good"` // Noise and Failed are empty
 	Noise     []string          `json:"noise,omitempty"`
+	Failed    []string          `json:"failed,omitempty"` // steps that were not made, and why
 	Machine   Machine           `json:"machine"`
 	Versions  map[string]string `json:"versions"`          // by program
 	Missing   []string          `json:"missing,omitempty"` // peers that were not measured, and why

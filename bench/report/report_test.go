@@ -184,11 +184,11 @@ func TestPublish(t *testing.T) {
 	}
 	require.NotContains(t, string(page), "not good")
 
-	run.Good, run.Noise = false, []string{"somebody compiled"}
+	run.Good, run.Failed, run.Noise = false, []string{"large: no room"}, []string{"somebody compiled"}
 	require.NoError(t, Publish(dir, run))
 	page, err = os.ReadFile(filepath.Join(dir, "README.md"))
 	require.NoError(t, err)
-	require.Contains(t, string(page), "**The machine was noisy; this run is not good:**\n\n* somebody compiled\n")
+	require.Contains(t, string(page), "**This run is not good:**\n\n* large: no room\n* somebody compiled\n")
 }
 
 func TestScale(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 func Plot(q Question, foot string) string {
 	p := plot{question: &q, scale: scaleOf(q)}
 	p.layout()
-	height := p.y + 64
+	height := p.y + 50
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="title desc">`+"\n",
 		width, height, width, height)
@@ -35,7 +35,7 @@ func Plot(q Question, foot string) string {
 }
 
 const (
-	width   = 860
+	width   = 900
 	left    = 210 // where the axis begins
 	right   = 560 // where it ends; text stands behind it
 	top     = 84
@@ -46,7 +46,7 @@ const style = `<style>
 .page{fill:#ffffff;stroke:#d5dae1}
 text{font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;font-size:13px;fill:#1f2933}
 .head{font-size:17px;font-weight:600}
-.case{font-weight:600}
+.case{font-weight:600;paint-order:stroke;stroke:#ffffff;stroke-width:5px}
 .note,.tick{font-size:12px;fill:#52606d}
 .grid{stroke:#e4e7eb}
 .range,.dot{stroke:#7b8794;fill:#7b8794}
@@ -58,6 +58,7 @@ text{font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;fon
 @media (prefers-color-scheme:dark){
 .page{fill:#0f1720;stroke:#2b3744}
 text{fill:#e6ebf0}
+.case{stroke:#0f1720}
 .note,.tick{fill:#a3b1bf}
 .grid{stroke:#26313d}
 .range,.dot{stroke:#94a3b3;fill:#94a3b3}

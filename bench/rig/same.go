@@ -2,7 +2,9 @@ package rig
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,8 +33,9 @@ func SameContents(source, to string) error {
 	errs := make([]error, 2)
 	for i := range errs {
 		workers.Go(func() {
+			var buffers [2][128 << 10]byte
 			for name := range names {
-				if err := sameFile(filepath.Join(source, name), filepath.Join(to, name)); err != nil && errs[i] == nil {
+				if err := sameFile(filepath.Join(source, name), filepath.Join(to, name), &buffers); err != nil && errs[i] == nil {
 					errs[i] = err
 				}
 			}
@@ -49,19 +52,31 @@ func SameContents(source, to string) error {
 	return errs[1]
 }
 
-func sameFile(source, to string) error {
-	a, err := os.ReadFile(source)
+// sameFile compares piece by piece: files may be larger than the memory.
+func sameFile(source, to string, buffers *[2][128 << 10]byte) error {
+	a, err := os.Open(source)
 	if err != nil {
 		return err
 	}
-	b, err := os.ReadFile(to)
+	defer a.Close()
+	b, err := os.Open(to)
 	if err != nil {
 		return fmt.Errorf("the copy is not whole: %w", err)
 	}
-	if !bytes.Equal(a, b) {
-		return fmt.Errorf("%s has %d bytes, the source %d others", to, len(b), len(a))
+	defer b.Close()
+	for {
+		n, err := io.ReadFull(a, buffers[0][:])
+		m, errB := io.ReadFull(b, buffers[1][:])
+		if !bytes.Equal(buffers[0][:n], buffers[1][:m]) {
+			return fmt.Errorf("%s is not what is in the source", to)
+		}
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return nil // both have ended, with as many bytes
+		case err != nil || errB != nil:
+			return errors.Join(err, errB)
+		}
 	}
-	return nil
 }
 
 // namesOf returns the paths of all that is no directory.
