@@ -165,7 +165,8 @@ mutants:
 # SIZE=small: some minutes. BENCH are more options of bench/all.
 SIZE ?= full
 bench: all
-	$(GO) run ./bench/all -size $(SIZE) $(BENCH)
+	$(GO) build -o bin/bench ./bench/all
+	bin/bench -size $(SIZE) $(BENCH)
 
 # Man pages: Markdown of docs/man, with the options that --help tells and the exit codes of docs/cli.md.
 MANPAGES := $(patsubst docs/man/%.md,build/man/%,$(wildcard docs/man/*.md))

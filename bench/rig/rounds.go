@@ -92,11 +92,11 @@ func wall(c Cost) time.Duration { return c.Wall }
 
 // Median returns the median of the values that get returns of each cost.
 func Median[T ~int64](costs []Cost, get func(Cost) T) T {
-	values := make([]T, len(costs))
+	values := make([]float64, len(costs))
 	for i := range costs {
-		values[i] = get(costs[i])
+		values[i] = float64(get(costs[i]))
 	}
-	return Quantile(values, 0.5)
+	return T(report.Median(values))
 }
 
 // Command runs a command to its end and returns what it cost. If it fails, the error

@@ -119,13 +119,19 @@ func change(path string, stop <-chan struct{}) {
 func (b *bench) tell(r row, ours, theirs []float64, unit string) {
 	tool := map[bool]string{true: "bare net/http", false: "nginx"}[strings.HasPrefix(r.theirs.url, bare)]
 	if !strings.HasPrefix(r.ours.url, bare) {
-		b.found.Add(questionOf(r.name), report.Case{Name: r.name, Rows: []report.Row{
-			{Tool: report.Own, Samples: slices.Clone(ours)}, {Tool: tool, Samples: slices.Clone(theirs)},
-		}})
+		b.found.Add(questionOf(r.name), report.Case{Name: r.name, Rows: []report.Row{rateRow(report.Own, ours), rateRow(tool, theirs)}})
 	}
 	x, y := rig.Quantile(ours, 0.5), rig.Quantile(theirs, 0.5)
 	fmt.Printf("%s | %.0f%s (%.0f to %.0f) | %.0f%s (%.0f to %.0f) | %.2f | %s\n",
 		r.name, x, unit, ours[0], ours[len(ours)-1], y, unit, theirs[0], theirs[len(theirs)-1], x/y, r.goal)
+}
+
+// rateRow makes a row of a report. A rate of nothing is none: the server was too slow for the time that it had.
+func rateRow(tool string, rates []float64) report.Row {
+	if slices.Min(rates) <= 0 {
+		return report.Row{Tool: tool, Failed: "no request was answered in the time of a round"}
+	}
+	return report.Row{Tool: tool, Samples: slices.Clone(rates)}
 }
 
 // questionOf returns the plot that a row belongs to.
