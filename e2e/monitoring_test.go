@@ -55,13 +55,8 @@ func published(t *testing.T) map[string]string {
 			t.Logf("%s: %s", name, log.String())
 		})
 	}
-	begin("watch", "src")
-	begin("serve", "--listen", listen, "src")
-	begin("mirror", "http://"+listen+"/", "src", "copy")
 	texts := map[string]string{}
-	for name, want := range map[string]string{
-		"watch": `tidemark_watch_tree_state{state="watched"} 1`, "serve": `tidemark_serve_tree_state{state="watched"} 1`, "mirror": `tidemark_mirror_copy_state{state="mirrored"} 1`,
-	} {
+	await := func(name, want string) {
 		require.Eventually(t, func() bool {
 			response, err := http.Get("http://" + metrics[name] + "/metrics")
 			if err != nil {
@@ -70,9 +65,16 @@ func published(t *testing.T) map[string]string {
 			defer response.Body.Close()
 			text, _ := io.ReadAll(response.Body)
 			texts[name] = string(text)
-			return strings.Contains(texts[name], want+"\n") && (name != "mirror" || strings.Contains(texts[name], "tidemark_mirror_lag_seconds "))
-		}, 20*time.Second, 50*time.Millisecond, want)
+			return strings.Contains(texts[name], want)
+		}, time.Minute, 50*time.Millisecond, want)
 	}
+	begin("watch", "src")
+	await("watch", `tidemark_watch_tree_state{state="watched"} 1`+"\n") // before that it is no tree, and several sources are refused
+	begin("serve", "--listen", listen, "src")
+	await("serve", `tidemark_serve_tree_state{state="watched"} 1`+"\n")
+	begin("mirror", "http://"+listen+"/", "src", "copy")
+	await("mirror", "tidemark_mirror_lag_seconds ")
+	await("mirror", `tidemark_mirror_copy_state{state="mirrored"} 1`+"\n")
 	return texts
 }
 

@@ -155,6 +155,29 @@ func cmdState(ts *testscript.TestScript, _ bool, args []string) {
 	if !ok {
 		ts.Fatalf("%s is not %s:\n%s", args[0], args[1], out)
 	}
+	for name, p := range worldOf(ts).programs {
+		if p.Alive() && len(p.Cmd.Args) > 1 && strings.HasSuffix(p.Cmd.Args[0], "serve") && ts.MkAbs(p.Cmd.Args[len(p.Cmd.Args)-1]) == ts.MkAbs(args[0]) &&
+			!within(func() bool { return says(p, args[1]) }) {
+			ts.Fatalf("%s does not say that %s is %s", name, args[0], args[1])
+		}
+	}
+}
+
+// says reports whether a serve, which reads the status now and then, says the same state, or cannot be asked.
+func says(serve *proof.Process, state string) bool {
+	at, err := serve.URL()
+	if err != nil {
+		return true
+	}
+	client := http.Client{Timeout: time.Second}
+	defer client.CloseIdleConnections()
+	response, err := client.Head(at.String())
+	if err != nil {
+		return true
+	}
+	_ = response.Body.Close()
+	told := response.Header.Get("Tidemark-State")
+	return told == "" || regexp.MustCompile(`^(`+state+`)\b`).MatchString(told)
 }
 
 func cmdLog(ts *testscript.TestScript, _ bool, args []string) {

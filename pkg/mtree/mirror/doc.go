@@ -14,6 +14,7 @@
 //
 //	internal/pass      one run from root to root: what is done next, counts, guards
 //	internal/actions   what was done, for --print and --exec
+//	internal/several   several sources, of which one is used
 //	internal/work      the steps of a pass: visit a directory, compare, link, delete
 //	internal/fetch     the step that brings files
 //	internal/lineage   what the copy was made from, and whether it may follow this source
@@ -50,11 +51,7 @@
 //	page.go                      the page of --metrics
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
-//	polling.go                   several sources: the one that is used is asked, and left when a preferred one is back
-//	choosing.go                  which of them is used
-//	probing.go                   when preferred ones are asked, beside a poll
-//	sources.go, candidate.go, origin.go, config.go
-//	                             several sources, of which one is used; a source; Config
+//	origin.go, config.go         a source, or several; Config
 //	progressline.go              Progress, and as a line
 //	stats.go                     Stats
 //	history.go                   what a mirror remembers of the last day

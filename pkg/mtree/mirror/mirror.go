@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/several"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 	"tidemark/pkg/mtree/wire"
@@ -22,7 +23,7 @@ type mirror struct {
 	config  Config
 	rules   rules
 	source  origin
-	several *sources // source, if there are several; else nil
+	several *several.Sources // source, if there are several; else nil
 	replica *replica.Replica
 	lineage *lineage.Lineage
 	limiter *rate.Limiter // of file contents; nil: no limit
@@ -55,8 +56,8 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	var names []string
-	if m.several, _ = m.source.(*sources); m.several != nil {
-		names = m.several.names()
+	if m.several, _ = m.source.(*several.Sources); m.several != nil {
+		names = m.several.Names()
 	}
 	m.lineage = lineage.New(lineage.Options{
 		Upstream: state.SourceName(c.Source), Sources: names, Selection: c.selection().Rules(), Adopt: c.Adopt, Sums: c.Sums, Repair: c.repair, Log: c.Log,
@@ -79,13 +80,13 @@ func (m *mirror) joinSources() {
 		_ = m.replica.WriteSources(nil) // there may have been several: only --status reads it
 		return
 	}
-	s.judge = func(root *source.Root, number int, fresh bool) error {
+	s.Judge = func(root *source.Root, number int, fresh bool) error {
 		if fresh {
 			return m.lineage.MayUse(root, number)
 		}
 		return m.lineage.MayStay(root)
 	}
-	s.report = func(list []replica.SourceState) {
+	s.Report = func(list []replica.SourceState) {
 		if err := m.replica.WriteSources(list); err != nil {
 			m.config.Log.Warn("cannot write how the sources stand", "error", err)
 		}

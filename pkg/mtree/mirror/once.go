@@ -41,7 +41,7 @@ func (m *mirror) passes(ctx context.Context) error {
 		if r != nil {
 			total.Add(r)
 		}
-		stuck := r != nil && r.Failed+r.Held > 0 && !r.MadeRoom() && !m.several.isLost()
+		stuck := r != nil && r.Failed+r.Held > 0 && !r.MadeRoom() && !m.several.IsLost()
 		if err != nil || r.Complete || stuck || try == movingTries || m.config.DryRun {
 			if r != nil {
 				m.summary(&total)

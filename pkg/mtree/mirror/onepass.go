@@ -26,7 +26,7 @@ func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.R
 		}
 	}
 	if m.several != nil {
-		m.lineage.Use(m.several.name())
+		m.lineage.Use(m.several.Name())
 	}
 	claim, err := m.lineage.Claim(ctx, &root)
 	if err != nil {
@@ -92,7 +92,7 @@ func (m *mirror) newEnv(root *source.Root) *work.Env {
 	c := &m.config
 	return &work.Env{
 		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.rules.filters, Verified: &m.verified, Wholes: &m.wholes, OldSums: &m.oldSums, Limiter: m.limiter, Log: c.Log,
-		Several: m.several != nil || len(m.replica.Tree().Sources) > 0, StandsIn: m.several.standsIn(root),
+		Several: m.several != nil || len(m.replica.Tree().Sources) > 0, StandsIn: m.several.StandsIn(root),
 		DryRun: c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner || m.rules.rights.Owns(), Rights: m.rules.rights, Limits: c.limits(), Sparse: c.Sparse, SyncEach: c.Durability == Each,
 	}
 }

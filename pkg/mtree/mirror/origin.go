@@ -1,32 +1,27 @@
 package mirror
 
 import (
-	"context"
 	"errors"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/several"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
-	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// origin is what a copy is made from: *remote.Source or *directory.Source.
-type origin interface {
-	work.Source
-	overlap.Source
-	Root(ctx context.Context, poll source.Poll) (source.Root, error)
-	Renewed() bool
-	Close()
-}
+// origin is what a copy is made from: *remote.Source, *directory.Source or *several.Sources.
+type origin = several.Origin
 
 // openSource returns the source that the configuration names.
 func openSource(c *Config) (origin, error) {
 	switch {
 	case len(c.Others) > 0:
-		s, err := openSources(c)
+		s, err := openSeveral(c)
 		if err != nil {
 			return nil, err
 		}
@@ -39,6 +34,24 @@ func openSource(c *Config) (origin, error) {
 		return openRemote(c)
 	}
 	return openDirectory(c)
+}
+
+// openSeveral opens several sources, of which one is used.
+func openSeveral(c *Config) (*several.Sources, error) {
+	c.Stats.several.Store(true)
+	list := make([]several.Candidate, len(c.Others)+1)
+	for i := range list {
+		one := *c
+		one.vigilant = true
+		if one.Others = nil; i > 0 {
+			o := &c.Others[i-1]
+			one.Source, one.TLS, one.Authorization, one.Header, one.Credentials = o.Source, o.TLS, o.Authorization, o.Header, o.Credentials
+		}
+		list[i] = several.Candidate{Name: state.SourceName(one.Source), Open: func() (origin, error) { return openSource(&one) }}
+	}
+	return several.Open(several.Config{
+		List: list, FirstProbe: c.firstProbe, Vary: c.vary, Now: c.Now, Log: c.Log, Changes: &c.Stats.SourceChanges, Number: &c.Stats.SourceNumber,
+	}, func(root *source.Root, _ int, _ bool) error { return new(lineage.Lineage).MayStay(root) })
 }
 
 // openRemote opens a source at a URL.

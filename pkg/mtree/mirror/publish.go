@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/several"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/mirror/internal/work"
@@ -92,7 +93,7 @@ func (m *mirror) confirm(at mtree.Stamp) {
 // is published. A mirror that was stopped has none: "".
 func causeOf(err error) string {
 	var errno syscall.Errno
-	var none *errNone
+	var none *several.ErrNone
 	switch status := remote.StatusText(err); {
 	case errors.As(err, &none): // each has a cause of its own: --status says which
 		return "none of the sources can be used"

@@ -9,6 +9,7 @@ import (
 	"tidemark/internal/outlet"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/several"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -106,9 +107,9 @@ func (d *daemon) turn(ctx context.Context) error {
 	}
 	d.runHook(ctx)
 	d.ended(ctx, r, &a.Root, began)
-	if d.mirror.several.isLost() {
+	if d.mirror.several.IsLost() {
 		d.again = true // another one may have what is missing
-		d.pause(ctx, restartPause)
+		d.pause(ctx, several.RestartPause)
 	}
 	return nil
 }

@@ -209,9 +209,30 @@ func TestSimulationFound(t *testing.T) {
 // and time, if their ctimes at the source were old. A disk may have kept these and left zeros,
 // and the directory was completed with them.
 func TestSimulatedBytesThatTheCopyLost(t *testing.T) {
-	for call := 205; call < 225; call++ { // as the files are written and flushed
-		simulateHistory(t, strings.Split(fmt.Sprintf("seed 2; mkdir a; write a/f; wait 1m; publish; cut %d", call), "; "))
+	first := callOf(t, oneFile, "source: fetch /a/f")
+	for call := first + 10; call < first+25; call++ { // as the file is written and flushed
+		simulateHistory(t, strings.Split(fmt.Sprintf(oneFile+"; cut %d", call), "; "))
 	}
+}
+
+// oneFile is a history after which a pass makes a copy of one file.
+const oneFile = "seed 2; mkdir a; write a/f; wait 1m; publish"
+
+// callOf returns which call of the pass after a history is the first with this text in the trace. So the
+// calls before it may become more.
+func callOf(t *testing.T, history, text string) (call int) {
+	t.Helper()
+	_, lines, err := simulate(t, strings.Split(history+"; kill 100000", "; "), true)
+	require.NoError(t, err)
+	for _, line := range lines {
+		if _, what, _ := strings.Cut(line, " "); strings.HasPrefix(what, "mirror: ") || strings.HasPrefix(what, "source: ") {
+			if call++; strings.HasPrefix(what, text) {
+				return call
+			}
+		}
+	}
+	require.FailNow(t, "no call "+text)
+	return 0
 }
 
 // As many names were left out as before, but another one: what was mounted over a file, or
@@ -226,14 +247,14 @@ func TestSimulatedMountInPlaceOfAnExcludedName(t *testing.T) {
 // that the directory was begun, and zeros of the right size and time were kept for ever.
 func TestSimulatedLinesThatTheLogLost(t *testing.T) {
 	for _, seed := range []int{1, 4, 10} {
-		lost := func(call int) string {
-			return fmt.Sprintf("seed %d; machine noxattrs; mkdir a; write a/f; write a/g; wait 1m; publish; cut %d", seed, call)
-		}
-		for call := 222; call < 240; call++ { // as the files are written and flushed
+		history := fmt.Sprintf("seed %d; machine noxattrs; mkdir a; write a/f; write a/g; wait 1m; publish", seed)
+		lost := func(call int) string { return fmt.Sprint(history, "; cut ", call) }
+		first := callOf(t, history, "source: fetch /a/")
+		for call := first + 20; call < first+40; call++ { // as the files are written and flushed
 			simulateHistory(t, strings.Split(lost(call), "; "))
 		}
-		for call := 190; call < 240; call++ { // the next mirror is killed
-			simulateHistory(t, strings.Split(fmt.Sprint(lost(231), "; kill ", call), "; "))
+		for call := first - 25; call < first+25; call++ { // the next mirror is killed
+			simulateHistory(t, strings.Split(fmt.Sprint(lost(first+30), "; kill ", call), "; "))
 		}
 	}
 }
@@ -241,8 +262,9 @@ func TestSimulatedLinesThatTheLogLost(t *testing.T) {
 // What may be lost stays so until it was compared: after a kill, and after sums that the source
 // did not send.
 func TestSimulatedWhatMayBeLostStaysSo(t *testing.T) {
-	const lost = "seed 2; mkdir a; write a/f; wait 1m; publish; cut 217; "
-	for call := 190; call < 215; call++ {
+	first := callOf(t, oneFile, "source: fetch /a/f")
+	lost := fmt.Sprintf(oneFile+"; cut %d; ", first+20)
+	for call := first - 10; call < first+20; call++ {
 		simulateHistory(t, strings.Split(fmt.Sprintf(lost+"kill %d", call), "; "))
 	}
 	for call := 2; call < 6; call++ {
@@ -268,8 +290,9 @@ func TestSimulatedDeletionsDoNotWaitForTheClockOfAnEpoch(t *testing.T) {
 // it wrote itself, and stamped: a power cut then left a complete directory with files that
 // were empty or zeros.
 func TestSimulatedWhatAKilledMirrorWroteIsFlushed(t *testing.T) {
-	for call := 205; call < 225; call++ {
-		simulateHistory(t, strings.Split(fmt.Sprintf("seed 2; mkdir a; write a/f; wait 1m; publish; kill %d; pass; write g; publish; pass; cut 5", call), "; "))
+	first := callOf(t, oneFile, "source: fetch /a/f")
+	for call := first; call < first+25; call++ {
+		simulateHistory(t, strings.Split(fmt.Sprintf(oneFile+"; kill %d; pass; write g; publish; pass; cut 5", call), "; "))
 	}
 }
 

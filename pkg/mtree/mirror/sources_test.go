@@ -17,20 +17,21 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/several"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
 
-// several is a bench with several sources, each served by a server of its own.
-type several struct {
+// severalBench is a bench with several sources, each served by a server of its own.
+type severalBench struct {
 	*bench
 	servers []*server
 	log     *syncBuffer
 }
 
 // ofServed returns a bench with a source for each directory.
-func ofServed(t *testing.T, roots ...string) *several {
-	b := &several{log: &syncBuffer{}}
+func ofServed(t *testing.T, roots ...string) *severalBench {
+	b := &severalBench{log: &syncBuffer{}}
 	for _, root := range roots {
 		b.servers = append(b.servers, serveTree(t, root))
 	}
@@ -151,7 +152,7 @@ func TestSourcesOfDifferentOptions(t *testing.T) {
 }
 
 // requireNothingNew requires that a pass asks a source for nothing but its root.
-func (b *several) requireNothingNew(number int) {
+func (b *severalBench) requireNothingNew(number int) {
 	b.t.Helper()
 	b.servers[number].requests()
 	require.NoError(b.t, b.once())
@@ -186,7 +187,7 @@ func TestRunGoesOverAndComesBack(t *testing.T) {
 }
 
 // printed is what --status prints.
-func (b *several) printed() string {
+func (b *severalBench) printed() string {
 	var out bytes.Buffer
 	require.NoError(b.t, PrintStatus(&out, b.config.Dest, ""))
 	return out.String()
@@ -248,19 +249,31 @@ func TestSourcesThatAreAllRefused(t *testing.T) {
 	err := b.once()
 	require.Equal(t, exit.Unreachable, exit.Of(err), "%v", err)
 	require.ErrorContains(t, err, "it is of another tree")
-	require.ErrorContains(t, err, "it has no tree id")
+	require.ErrorContains(t, err, "it has no tree id yet")
 	b.config.Others = b.config.Others[:1]
-	require.Equal(t, exit.Refused, exit.Of(b.once()))
+	require.Equal(t, exit.Unreachable, exit.Of(b.once()), "a watch may come")
+	plain.watch()
+	require.True(t, assertEventually(func() bool { return exit.Of(b.once()) == exit.Refused }))
 	require.Equal(t, exit.Refused, exit.Of(Run(t.Context(), b.config)), "a daemon ends at its start")
 	b.same(s)
 
 	b.config.Dest += "-new"
 	b.config.Source, b.config.Others[0].Source = b.config.Others[0].Source, b.config.Source
 	require.NoError(t, b.once(), "the first that has an id")
-	require.NoError(t, os.RemoveAll(b.config.Dest))
-	b.config.Others[0].Source = plain.root
-	require.Equal(t, exit.Refused, exit.Of(b.once()))
+}
+
+// After a boot mirror may come before the watch of its sources, or before that has put a lost .tidemark back.
+// It ended with exit.Refused then, after which systemd does not start it again.
+func TestSourcesThatAreNotWatchedYet(t *testing.T) {
+	s := newTree(t, "a = one")
+	b := ofServed(t, s.root, s.root)
+	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
 	require.NoDirExists(t, b.config.Dest)
+	r := b.start()
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.log.String(), "it has no tree id yet") }))
+	s.watch()
+	b.eventually(s)
+	require.NoError(t, r.stop())
 }
 
 // A serve of the copy itself has its tree id, its epoch and its stamps.
@@ -397,41 +410,32 @@ func TestMirrorsThatNameEachOther(t *testing.T) {
 	one, two := ofServed(t, s.root), ofServed(t, s.root)
 	one.equal(s)
 	two.equal(s)
-	at := func(b *several) []Other { return []Other{{Source: serveTree(t, b.config.Dest).URL + "/"}} }
+	at := func(b *severalBench) []Other { return []Other{{Source: serveTree(t, b.config.Dest).URL + "/"}} }
 	one.config.Others, two.config.Others = at(two), at(one)
 	one.start()
 	two.start()
-	for _, b := range []*several{one, two} {
+	for _, b := range []*severalBench{one, two} {
 		require.True(t, assertEventually(func() bool { return b.stats.SourceNumber.Load() == 1 }))
 		b.servers[0].awaitPoll()
 	}
-	for _, b := range []*several{one, two} {
+	for _, b := range []*severalBench{one, two} {
 		b.servers[0].away()
 		b.servers[0].handler.Release()
 	}
-	for _, b := range []*several{one, two} {
+	for _, b := range []*severalBench{one, two} {
 		require.True(t, assertEventually(func() bool { return b.stats.SourceNumber.Load() != 1 }))
 		b.same(s)
 	}
-	for _, b := range []*several{one, two} {
+	for _, b := range []*severalBench{one, two} {
 		b.servers[0].reopen(serve.Config{Root: s.root, Hidden: true, Stats: &b.servers[0].stats})
 		b.servers[0].interfere(nil)
 	}
 	s.change("a/f = two")
 	one.eventually(s)
 	two.eventually(s)
-	for _, b := range []*several{one, two} {
+	for _, b := range []*severalBench{one, two} {
 		require.True(t, assertEventually(func() bool { return b.stats.SourceNumber.Load() == 1 }))
 	}
-}
-
-// Several sources that do not answer take longer than the time between two probes. A poll that waits beside that
-// has nothing to do meanwhile: it would ask for the time again and again.
-func TestNothingIsDueWhileAProbeRuns(t *testing.T) {
-	s := &sources{due: time.Now().Add(-time.Second), probing: make(chan []int)}
-	require.Greater(t, s.untilProbe(), longestProbe)
-	s.probing = nil
-	require.Negative(t, s.untilProbe())
 }
 
 // A probe asks while a pass runs, and ends with the mirror.
@@ -461,7 +465,7 @@ func TestAProbeEndsWithItsMirror(t *testing.T) {
 	b.eventually(s)
 	began := machine.Now()
 	require.NoError(t, r.stop())
-	require.Less(t, machine.Now().Sub(began), askTime/2)
+	require.Less(t, machine.Now().Sub(began), several.AskTime/2)
 	require.NoError(t, context.Cause(t.Context()))
 }
 

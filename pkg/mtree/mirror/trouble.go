@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -73,7 +74,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 		d.publishTrouble(cause)
 	}
 	if d.isReleased() {
-		sleep(ctx, pause) // the release came before this pause and did not help
+		machine.Sleep(ctx, pause) // the release came before this pause and did not help
 	} else {
 		d.wait(ctx, nil, pause)
 	}

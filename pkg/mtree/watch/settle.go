@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/publish"
@@ -229,12 +230,7 @@ func (w *watcher) waitForClock(ctx context.Context) {
 	if wait <= 0 {
 		return
 	}
-	timer := time.NewTimer(min(wait, coarseWait))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	machine.Sleep(ctx, min(wait, coarseWait))
 }
 
 // write publishes a batch and hands it to the triggers. If the batch stamped nothing, its

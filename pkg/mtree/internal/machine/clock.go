@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"context"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -14,6 +15,16 @@ func Now() mtree.Stamp { return mtree.FromTime(sys.Now()) }
 // Uptime returns the time since the machine was booted, by a clock that nobody sets and
 // that runs while the machine sleeps (CLOCK_BOOTTIME); 0 if it is not known.
 func Uptime() time.Duration { return sys.Boottime() }
+
+// Sleep waits for a time, or until ctx ends.
+func Sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
 
 // BootID returns the kernel's random identifier of this boot, "" if it is not known.
 func BootID() string {

@@ -61,6 +61,9 @@ func (k *Kernel) lacks(path string) bool { return k.NoProc && strings.HasPrefix(
 
 // Linkat implements sys.Kernel: by an empty path only with capabilities, as before Linux 6.10.
 func (k *Kernel) Linkat(olddirfd int, oldpath string, newdirfd int, newpath string, flags int) error {
+	if _, err := k.asked("link", newdirfd, newpath); err != nil {
+		return err
+	}
 	if k.lacks(oldpath) || k.NoProc && flags&unix.AT_EMPTY_PATH != 0 {
 		return unix.ENOENT
 	}

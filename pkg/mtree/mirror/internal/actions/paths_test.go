@@ -23,6 +23,7 @@ func TestPaths(t *testing.T) {
 	p.Add([]Line{{Action: Update, Path: "f"}})
 	require.Equal(t, "./\x00", string(p.Text()))
 	require.Equal(t, 1, p.Count())
+	require.Empty(t, p.paths)
 	p.Clear()
 	p.Add([]Line{{Action: Update, Path: "f"}})
 	require.Equal(t, "f\x00", string(p.Text()))

@@ -41,7 +41,7 @@ func lostJSON(n int, last []byte) []byte {
 
 // Print writes lines. What fails shows in Err.
 func (p *Printer) Print(lines []Line) {
-	if p == nil || p.err != nil {
+	if p == nil {
 		return
 	}
 	p.text = p.text[:0]
@@ -52,7 +52,7 @@ func (p *Printer) Print(lines []Line) {
 			p.text = lines[i].appendText(p.text)
 		}
 	}
-	_, p.err = p.out.Write(p.text)
+	_, p.err = p.out.Write(p.text) // after an error each of them fails
 }
 
 // Err returns why the reader gets no more lines; nil: it gets them.
@@ -82,14 +82,12 @@ func (p *Printer) Close(ctx context.Context, wait time.Duration) (left int, err 
 	for stopped := ctx.Done(); ; {
 		select {
 		case e := <-ended:
-			if p.err == nil {
-				p.err = e.err
-			}
-			return e.left, p.err
+			p.err = e.err
+			return e.left, e.err
 		case <-stopped:
 			stopped, grace = nil, time.After(outlet.Grace)
 		case <-grace:
-			return 0, p.err // nobody waits for what is left
+			return 0, nil // nobody waits for what is left
 		}
 	}
 }

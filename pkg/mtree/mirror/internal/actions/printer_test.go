@@ -125,6 +125,7 @@ func TestTheReaderIsGone(t *testing.T) {
 	_, err := p.Close(t.Context(), time.Minute)
 	require.ErrorContains(t, err, "--print: no space")
 	require.Equal(t, exit.Local, exit.Of(err))
+	require.Equal(t, err, p.Err())
 	p.Print(some(3, 1))
 	require.Equal(t, err, p.Err())
 }

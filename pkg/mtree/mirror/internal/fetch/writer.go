@@ -99,16 +99,21 @@ func (w Writer) NoteName(dir *disk.Dir, t *Target, e *mtree.Entry, isListed bool
 	if index == nil {
 		return
 	}
-	path := mtree.JoinPath(t.Path, e.Name)
 	if e.Has&mtree.HasSame == 0 || !isListed || t.Nested {
-		index.Leave(path)
+		index.Leave(mtree.JoinPath(t.Path, e.Name))
 		return
 	}
 	info, err := dir.Stat(e.Name)
-	switch {
-	case err != nil:
-		index.Doubt(path) // guard: TestALinkedNameThatCannotBeLookedAt
-	case info.Kind == mtree.File && info.Size == e.Size:
-		index.Note(links.FileOf(path, e, info.Node.Ino, info.CTime))
+	if err != nil {
+		index.Doubt(mtree.JoinPath(t.Path, e.Name)) // guard: TestALinkedNameThatCannotBeLookedAt
+		return
+	}
+	w.NoteLink(t, e, info)
+}
+
+// NoteLink notes a name that was linked, and is as info says now.
+func (w Writer) NoteLink(t *Target, e *mtree.Entry, info disk.Info) {
+	if info.Kind == mtree.File && info.Size == e.Size && !t.Nested {
+		w.Replica.Links.Note(links.FileOf(mtree.JoinPath(t.Path, e.Name), e, info.Node.Ino, info.CTime))
 	}
 }

@@ -44,7 +44,7 @@ func TestRefuseSize(t *testing.T) {
 		low, high int64
 		want      bool
 	}{
-		{0, 9, true}, {0, 10, false}, {0, -1, false}, {15, -1, false}, {20, 30, false}, {21, 30, true}, {21, -1, true}, {5, 30, false},
+		{0, 9, true}, {0, 0, true}, {0, 10, false}, {0, -1, false}, {15, -1, false}, {20, 30, false}, {21, 30, true}, {21, -1, true}, {5, 30, false},
 	} {
 		require.Equal(t, c.want, l.RefuseSize(c.low, c.high), "%+v", c)
 	}
@@ -67,7 +67,7 @@ func TestLines(t *testing.T) {
 		}
 		require.Equal(t, l, again)
 	}
-	for _, line := range []string{"", "- *.o", "+ max-size 1", "min-size", "min-size x", "max-size -1", "max-size 0", "max-age 7", "max-age -1s", "chmod 7"} {
+	for _, line := range []string{"", "- *.o", "+ max-size 1", "min-size", "min-size x", "max-size -1", "max-size 0", "max-age 7", "max-age -1s", "chmod 7", "7h", "max-size 9223372036854775808"} {
 		var l Limits
 		require.False(t, l.Add(line), line)
 		require.True(t, l.None())

@@ -43,8 +43,11 @@ func (l *Lineage) MayUse(root *source.Root, number int) error {
 // MayStay returns why the copy must no longer be made from the source that is used; nil: it may. A
 // root that is unchanged tells of its tree only. Errors are as those of MayUse.
 func (l *Lineage) MayStay(root *source.Root) error {
-	if root.OtherServer || root.Tree.ID == "" { // guard: TestWhichSourcesMayBeUsed
+	switch {
+	case root.OtherServer: // guard: TestWhichSourcesMayBeUsed
 		return errNoProof
+	case root.Tree.ID == "": // guard: TestWhichSourcesMayBeUsed
+		return errNoID
 	}
 	if l.replica == nil {
 		return nil // there is no copy yet
@@ -73,6 +76,7 @@ func (l *Lineage) MayStay(root *source.Root) error {
 // Why a source is not used.
 var (
 	errNoProof = refused(errors.New("it has no tree id: nothing proves that it shows the tree of the others"))
+	errNoID    = errors.New("it has no tree id yet: nothing proves that it shows the tree of the others until watch runs there")
 	errRing    = refused(errors.New("it is this copy, or made from it"))
 	errBehind  = errors.New("it shows an older state of the tree than the copy has")
 )

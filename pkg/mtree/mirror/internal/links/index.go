@@ -91,10 +91,10 @@ func (x *Index) rewrite(m *state.Marker) (*Index, error) {
 		if text, err = x.file.text(place); err != nil {
 			break
 		}
-		if f, _, ok := parseLine(text); ok && f.Same != 0 && x.placeOf(f.Path) == place {
-			if whole, ok := x.find(f.Same); ok {
+		if f, _, ok := parseLine(text); ok && f.Same != 0 && x.isNewest(f.Path, place) {
+			if whole := x.newest(f.Same); whole.at != 0 {
 				whole.Path = f.Path
-				next.note(&whole)
+				next.note(&whole.File)
 			}
 		}
 		if place += int64(len(text)) + 1; len(next.file.pending) > mostKept {
@@ -139,43 +139,67 @@ func (x *Index) Lock(same uint64) (unlock func()) {
 func (x *Index) Find(same uint64) (File, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.find(same)
+	is := x.newest(same)
+	return is.File, is.at != 0
 }
 
-func (x *Index) find(same uint64) (f File, ok bool) {
-	if same == 0 {
-		return f, false
-	}
-	_, at := x.files.find(x.hashFile(same), func(at int64) bool {
-		var err error
-		f, _, err = x.file.at(at)
-		return err == nil && f.Same == same
-	})
-	return f, at != 0
+// line is what a line says, where it begins, and where that of another name of the file does; at is 0
+// if there is none.
+type line struct {
+	File
+	at, before int64
 }
+
+// newest returns the newest line of a file.
+func (x *Index) newest(same uint64) (is line) {
+	if same == 0 {
+		return is
+	}
+	_, is.at = x.files.find(x.hashFile(same), func(at int64) (ok bool) {
+		var err error
+		is.File, is.before, err = x.file.at(at)
+		return err == nil && is.Same == same
+	})
+	if is.at == 0 {
+		return line{} // what was read is another file with the same hash
+	}
+	return is
+}
+
+// isNewest reports whether the line of this name that begins at a place is its newest one.
+func (x *Index) isNewest(path string, at int64) bool {
+	_, found := x.names.find(x.hashName(path), isPlace(at))
+	return found == at
+}
+
+func isPlace(place int64) func(at int64) bool { return func(at int64) bool { return at == place } }
 
 // Names returns the file with this Same once for each of its names, the newest first, at most so many.
 func (x *Index) Names(same uint64, most int) (files []File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	is, ok := x.find(same)
-	if !ok {
-		return nil
-	}
-	_, at := x.files.find(x.hashFile(same), x.isFile(same))
-	for range mostNames {
-		f, before, err := x.file.at(at)
-		if at == 0 || err != nil || len(files) == most {
-			break
-		}
-		if f.Node == is.Node && x.placeOf(f.Path) == at {
-			one := is
-			one.Path = f.Path
+	is := x.newest(same)
+	for l, n := is, 0; l.at != 0 && len(files) < most && n < mostNames; n++ {
+		if l.Node == is.Node && x.isNewest(l.Path, l.at) {
+			one := is.File
+			one.Path = l.Path
 			files = append(files, one)
 		}
-		at = before
+		l = x.other(&l)
 	}
 	return files
+}
+
+// other returns the line of another name of the same file, the next older one.
+func (x *Index) other(l *line) (next line) {
+	if l.before == 0 {
+		return next
+	}
+	f, before, err := x.file.at(l.before)
+	if err != nil {
+		return next
+	}
+	return line{File: f, at: l.before, before: before}
 }
 
 // Of returns the file of which path is a name, as it is now: its newest name.
@@ -184,25 +208,20 @@ func (x *Index) Of(path string) (File, bool) {
 	defer x.mu.Unlock()
 	f, ok := x.named(path)
 	if !ok {
-		return f, false
+		return f.File, false
 	}
-	return x.find(f.Same)
+	is := x.newest(f.Same)
+	return is.File, is.at != 0
 }
 
-// named returns the line of a name.
-func (x *Index) named(path string) (f File, ok bool) {
-	_, at := x.names.find(x.hashName(path), func(at int64) bool {
+// named returns the newest line of a name; ok is false if it is no link, or no longer one.
+func (x *Index) named(path string) (l line, ok bool) {
+	_, l.at = x.names.find(x.hashName(path), func(at int64) bool {
 		var err error
-		f, _, err = x.file.at(at)
-		return err == nil && f.Path == path
+		l.File, l.before, err = x.file.at(at)
+		return err == nil && l.Path == path
 	})
-	return f, at != 0 && f.Same != 0
-}
-
-// placeOf returns where the line of a name begins; 0: there is none.
-func (x *Index) placeOf(path string) int64 {
-	_, at := x.names.find(x.hashName(path), x.isName(path))
-	return at
+	return l, l.at != 0 && l.Same != 0
 }
 
 // Note notes a name of a file, as it is in the copy now. If the file of the copy is another one than
@@ -224,7 +243,8 @@ func (x *Index) note(f *File) {
 		x.forget()
 	}
 	was, had := x.named(f.Path)
-	is, known := x.find(f.Same)
+	is := x.newest(f.Same)
+	known := is.at != 0
 	if known && is.Node == f.Node {
 		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept) // another name was noted meanwhile
 	}
@@ -232,14 +252,13 @@ func (x *Index) note(f *File) {
 		return
 	}
 	if had && was.Same != f.Same {
-		x.leave(&was)
+		x.leave(&was.File)
 	}
-	_, before := x.files.find(x.hashFile(f.Same), x.isFile(f.Same))
 	if known && is.Node != f.Node && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
-		at := x.file.add(f, before)
+		at := x.file.add(f, is.at)
 		x.index(f, at)
-		if place := x.file.add(&is, at); is.Path != f.Path {
-			x.index(&is, place)
+		if place := x.file.add(&is.File, at); is.Path != f.Path {
+			x.index(&is.File, place)
 		} else {
 			x.files.put(x.hashFile(is.Same), place, x.isFile(is.Same))
 		}
@@ -249,7 +268,7 @@ func (x *Index) note(f *File) {
 	if known && is.Node != f.Node {
 		x.addBehind(behind{f.Same, is.Node}) // guard: TestNamesThatAreBehind
 	}
-	x.index(f, x.file.add(f, before))
+	x.indexAs(f, x.file.add(f, is.at), isPlace(was.at), isPlace(is.at))
 }
 
 // isIdle reports whether the file is large for the names that it has.
@@ -265,13 +284,16 @@ func (f *File) sameBut(other *File) bool {
 }
 
 // index makes a line the newest of its name, and of its file.
-func (x *Index) index(f *File, at int64) {
+func (x *Index) index(f *File, at int64) { x.indexAs(f, at, x.isName(f.Path), x.isFile(f.Same)) }
+
+// indexAs is index where it is known how the lines before are found.
+func (x *Index) indexAs(f *File, at int64, isName, isFile func(at int64) bool) {
 	if x.names.isFull() || x.files.isFull() {
 		return // a file that somebody made: note forgets everything before
 	}
-	x.names.put(x.hashName(f.Path), at, x.isName(f.Path))
+	x.names.put(x.hashName(f.Path), at, isName)
 	if f.Same != 0 {
-		x.files.put(x.hashFile(f.Same), at, x.isFile(f.Same))
+		x.files.put(x.hashFile(f.Same), at, isFile)
 	}
 }
 
@@ -283,14 +305,14 @@ func (x *Index) Leave(path string) {
 	if !had || x.dead {
 		return
 	}
-	x.leave(&was)
+	x.leave(&was.File)
 	gone := File{Path: path}
 	x.index(&gone, x.file.add(&gone, 0))
 }
 
 // leave notes that a name left a file: what the others show may have changed, too.
 func (x *Index) leave(name *File) {
-	if f, ok := x.find(name.Same); ok {
+	if f := x.newest(name.Same); f.at != 0 {
 		x.addBehind(behind{name.Same, f.Node}) // guard: TestNamesThatAreBehind
 	}
 	if len(x.left) < mostBehind {
@@ -334,19 +356,11 @@ func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
 	defer x.mu.Unlock()
 	dirs := map[string]bool{}
 	for b := range x.behind {
-		_, at := x.files.find(x.hashFile(b.same), x.isFile(b.same))
-		for range mostNames {
-			if at == 0 {
-				break
+		for l, n := x.newest(b.same), 0; l.at != 0 && n < mostNames; n++ {
+			if !dirs[mtree.ParentPath(l.Path)] && x.isNewest(l.Path, l.at) && is(l.Path, b.node) {
+				dirs[mtree.ParentPath(l.Path)] = true
 			}
-			f, before, err := x.file.at(at)
-			if err != nil {
-				break
-			}
-			if !dirs[mtree.ParentPath(f.Path)] && x.placeOf(f.Path) == at && is(f.Path, b.node) {
-				dirs[mtree.ParentPath(f.Path)] = true
-			}
-			at = before
+			l = x.other(&l)
 		}
 	}
 	maps.Copy(dirs, x.unsure)

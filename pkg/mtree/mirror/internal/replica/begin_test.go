@@ -318,6 +318,7 @@ func TestDoubt(t *testing.T) {
 				marked = append(marked, file)
 				require.Equal(t, c.first == 0, mtree.FromTime(is) == Doubtful, name)
 			}
+			require.Equal(t, !is.Equal(was[file]), r.IsDoubtful(mtree.FromTime(is)), name)
 		}
 		require.Equal(t, c.marked, strings.Join(marked, " "), name)
 		record, _ := k.record(r, "a")

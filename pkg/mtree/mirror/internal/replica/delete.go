@@ -30,11 +30,18 @@ func (r *Replica) Measure(dir *disk.Dir, path string, kind mtree.Kind, mtime mtr
 
 // count counts what a deletion would take away.
 func (r *Replica) count(dir *disk.Dir, name, path string, enter bool) (disk.Count, error) {
-	p := disk.Prune{Path: path, Enter: enter}
+	p := r.prune(path)
+	p.Enter = enter
+	return dir.CountPruned(name, p)
+}
+
+// prune says what is counted or goes of the entry at path: nothing that filters exclude.
+func (r *Replica) prune(path string) disk.Prune {
+	p := disk.Prune{Path: path}
 	if !r.Filters.Empty() {
 		p.Keep = r.Filters.Excluded
 	}
-	return dir.CountPruned(name, p)
+	return p
 }
 
 // CountAll counts the entries of the copy, as CountIn does.
@@ -105,7 +112,9 @@ func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 	case d.Kind != mtree.Dir:
 		return unlink(dir, d.Name()) // not ClearTree: it may be a directory now, which nobody measured
 	case !r.Filters.Empty():
-		count, err := dir.PruneTree(d.Name(), disk.Prune{Path: d.Path, Keep: r.Filters.Excluded, Trees: trees, Stays: r.finish})
+		p := r.prune(d.Path)
+		p.Trees, p.Stays = trees, r.finish
+		count, err := dir.PruneTree(d.Name(), p)
 		if disk.IsGone(err) {
 			err = nil
 		}

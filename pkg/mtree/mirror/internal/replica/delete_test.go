@@ -66,35 +66,57 @@ func TestADeletion(t *testing.T) {
 		"by its path":              {make: []string{"d/", "d/e/", "d/e/x", "d/x"}, exclude: "- /d/e/x", delete: "d", entries: 1, stays: true, left: []string{"/d", "/d/e", "/d/e/x"}},
 		"a tree, and an exclusion": {make: []string{"d/", "d/x", "d/t/", "d/t/.tidemark/", "d/t/a"}, exclude: "- x", delete: "d", entries: 2, why: WhyTree, stays: true, left: []string{"/d", "/d/x"}},
 	} {
-		k, r := simulated(t)
-		k.tree(c.make...)
-		if c.exclude != "" {
-			r.Filters = excluded(t, c.exclude)
-		}
-		dir, d, stays := k.measured(r, c.delete)
-		require.Equal(t, c.entries, d.Entries, name)
-		require.Equal(t, c.why, d.Why, name)
-		require.Equal(t, c.stays, stays, name)
-		require.False(t, d.IsReplacement())
-		if d.Why == WhyTree {
-			allowed := d.Why
-			d.Why = "another reason"
-			_, _, err := r.Delete(dir, &d)
-			require.ErrorContains(t, err, ".tidemark", "%s: a tree is deleted only if that was allowed", name)
-			require.Contains(t, k.names(""), "/"+c.delete)
-			d.Why = allowed
-		}
-		was := k.names("")
-		entries, replaced, err := r.Delete(dir, &d)
-		require.NoError(t, err, name)
-		require.False(t, replaced)
-		require.Equal(t, c.left, k.names(""), name)
-		if c.why == "" {
-			require.EqualValues(t, len(was)-len(c.left), entries, name)
-			require.Equal(t, c.entries, entries, name)
-		}
-		require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"), name)
+		keptOrNot(t, func(t *testing.T, k *faulty, r *Replica) {
+			k.tree(c.make...)
+			if c.exclude != "" {
+				r.Filters = excluded(t, c.exclude)
+			}
+			dir, d, stays := k.measured(r, c.delete)
+			require.Equal(t, c.entries, d.Entries, name)
+			require.Equal(t, c.why, d.Why, name)
+			require.Equal(t, c.stays, stays, name)
+			require.False(t, d.IsReplacement())
+			if d.Why == WhyTree {
+				allowed := d.Why
+				d.Why = "another reason"
+				_, _, err := r.Delete(dir, &d)
+				require.ErrorContains(t, err, ".tidemark", "%s: a tree is deleted only if that was allowed", name)
+				require.Contains(t, k.names(""), "/"+c.delete)
+				d.Why = allowed
+			}
+			was := k.names("")
+			entries, replaced, err := r.Delete(dir, &d)
+			require.NoError(t, err, name)
+			require.False(t, replaced)
+			require.Equal(t, c.left, k.names(""), name)
+			if c.why == "" {
+				require.EqualValues(t, len(was)-len(c.left), entries, name)
+				require.Equal(t, c.entries, entries, name)
+			}
+			require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"), name)
+			k.requireKept(r, slices.DeleteFunc(was, func(path string) bool { return slices.Contains(c.left, path) }))
+		})
 	}
+}
+
+// A directory that its owner may not look into is counted with all in it, and looks as before; a dry run
+// changes nothing.
+func TestADeletionOfWhatIsClosed(t *testing.T) {
+	k := newFaulty(t, simkernel.Options{}, 1000)
+	r := k.replica()
+	require.NoError(t, k.Mkdirat(r.Root.FD(), "d", 0o755))
+	require.NoError(t, k.dir(r, "d").MakeFile("f"))
+	require.NoError(t, r.Root.ChmodEntry("d", 0))
+	_, d, _ := k.measured(r, "d")
+	require.EqualValues(t, 2, d.Entries)
+	info, err := r.Root.Stat("d")
+	require.NoError(t, err)
+	require.Zero(t, info.Mode)
+	r.ReadOnly = true
+	k.Made("")
+	_, d, _ = k.measured(r, "d")
+	require.EqualValues(t, 1, d.Entries)
+	require.Zero(t, k.Made("chmod"))
 }
 
 // What is gone already counts as deleted, and is no error.
@@ -103,17 +125,24 @@ func TestADeletionOfWhatIsGone(t *testing.T) {
 		exclude string
 		path    string
 		entries int64
-	}{{path: "f", entries: 1}, {path: "d", entries: 3}, {exclude: "- x", path: "d"}, {exclude: "- x", path: "f", entries: 1}} {
-		k, r := simulated(t)
-		k.tree("f", "d/", "d/a", "d/b")
-		if c.exclude != "" {
-			r.Filters = excluded(t, c.exclude)
-		}
-		dir, d, _ := k.measured(r, c.path)
-		require.NoError(t, k.Shell.Remove("/copy/"+c.path))
-		entries, _, err := r.Delete(dir, &d)
-		require.NoError(t, err)
-		require.Equal(t, c.entries, entries)
+		kept    int64 // with a backup directory
+	}{{"", "f", 1, 1}, {"", "d", 3, 3}, {"- x", "d", 0, 3}, {"- x", "f", 1, 1}} {
+		keptOrNot(t, func(t *testing.T, k *faulty, r *Replica) {
+			k.tree("f", "d/", "d/a", "d/b")
+			if c.exclude != "" {
+				r.Filters = excluded(t, c.exclude)
+			}
+			dir, d, _ := k.measured(r, c.path)
+			require.NoError(t, k.Shell.Remove("/copy/"+c.path))
+			entries, replaced, err := r.Delete(dir, &d)
+			require.NoError(t, err)
+			require.False(t, replaced)
+			if r.Backup == nil {
+				require.Equal(t, c.entries, entries)
+			} else {
+				require.Equal(t, c.kept, entries)
+			}
+		})
 	}
 }
 
@@ -121,17 +150,19 @@ func TestADeletionOfWhatIsGone(t *testing.T) {
 // with all in it, what filters exclude included. Nobody had counted that.
 func TestADirectoryInPlaceOfTheFile(t *testing.T) {
 	for _, exclude := range []string{"", "- x"} {
-		k, r := simulated(t)
-		k.tree("f")
-		if exclude != "" {
-			r.Filters = excluded(t, exclude)
-		}
-		dir, d, _ := k.measured(r, "f")
-		require.NoError(t, k.Shell.Remove("/copy/f"))
-		k.tree("f/", "f/x", "f/y")
-		_, _, err := r.Delete(dir, &d)
-		require.ErrorIs(t, err, unix.EISDIR)
-		require.Equal(t, []string{"/f", "/f/x", "/f/y"}, k.names(""))
+		keptOrNot(t, func(t *testing.T, k *faulty, r *Replica) {
+			k.tree("f")
+			if exclude != "" {
+				r.Filters = excluded(t, exclude)
+			}
+			dir, d, _ := k.measured(r, "f")
+			require.NoError(t, k.Shell.Remove("/copy/f"))
+			k.tree("f/", "f/x", "f/y")
+			_, replaced, err := r.Delete(dir, &d)
+			require.ErrorContains(t, err, "is a directory")
+			require.False(t, replaced)
+			require.Equal(t, []string{"/f", "/f/x", "/f/y"}, k.names(""))
+		})
 	}
 }
 
@@ -188,6 +219,21 @@ func TestADeletionThatFails(t *testing.T) {
 	k.Refuse("unlink a", unix.EIO, 1)
 	_, _, err = r.Delete(dir, &d)
 	require.ErrorIs(t, err, unix.EIO)
+}
+
+// What cannot be put into the backup directory stays, and is told.
+func TestADeletionThatCannotBeKept(t *testing.T) {
+	for _, call := range []string{"statx d", "rename d"} {
+		k, r := kept(t, true)
+		k.tree("d/", "d/a")
+		dir, d, _ := k.measured(r, "d")
+		k.Refuse(call, unix.EIO, 1)
+		entries, replaced, err := r.Delete(dir, &d)
+		require.ErrorIs(t, err, unix.EIO, call)
+		require.False(t, replaced, call)
+		require.Zero(t, entries, call)
+		require.Equal(t, []string{"/d", "/d/a"}, k.names(""), call)
+	}
 }
 
 // A directory that stays for what filters exclude in it is complete: nothing else would
@@ -296,41 +342,47 @@ func TestADirectoryThatCannotBeMovedAway(t *testing.T) {
 // more.
 func TestAReplacement(t *testing.T) {
 	for _, trees := range []bool{false, true} {
-		k, r := simulated(t)
-		k.tree("d/", "d/a", "d/b")
-		if trees {
-			k.tree("d/.tidemark/")
-		}
-		dir, d, _ := k.measured(r, "d")
-		staged, err := r.Staging.Symlink("x")
-		require.NoError(t, err)
-		d.Staged = staged
-		require.True(t, d.IsReplacement())
-
-		k.Refuse("rename d", unix.EIO, 1)
-		_, replaced, err := r.Delete(dir, &d)
-		require.ErrorIs(t, err, unix.EIO)
-		require.False(t, replaced)
-		require.Contains(t, k.names(""), "/d/a")
-
-		why := d.Why
-		d.Why = ""
-		if trees {
-			_, replaced, err = r.Delete(dir, &d)
-			require.ErrorContains(t, err, ".tidemark")
-			require.False(t, replaced)
-			require.Contains(t, k.names(""), "/d/a", "it is put back")
-			require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
-			d.Staged, err = r.Staging.Symlink("x")
+		keptOrNot(t, func(t *testing.T, k *faulty, r *Replica) {
+			k.tree("d/", "d/a", "d/b")
+			if trees {
+				k.tree("d/.tidemark/")
+			}
+			dir, d, _ := k.measured(r, "d")
+			staged, err := r.Staging.Symlink("x")
 			require.NoError(t, err)
-		}
-		d.Why = why
-		entries, replaced, err := r.Delete(dir, &d)
-		require.NoError(t, err)
-		require.True(t, replaced)
-		require.EqualValues(t, 3, entries)
-		require.Equal(t, []string{"/d"}, k.names(""))
-		require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
+			d.Staged = staged
+			require.True(t, d.IsReplacement())
+
+			k.Refuse("rename d", unix.EIO, 1)
+			_, replaced, err := r.Delete(dir, &d)
+			require.ErrorIs(t, err, unix.EIO)
+			require.False(t, replaced)
+			require.Contains(t, k.names(""), "/d/a")
+
+			why := d.Why
+			d.Why = ""
+			if trees {
+				_, replaced, err = r.Delete(dir, &d)
+				require.ErrorContains(t, err, ".tidemark")
+				require.False(t, replaced)
+				require.Contains(t, k.names(""), "/d/a", "it is put back")
+				if r.Backup != nil {
+					r.Abandon(&d)
+				}
+				require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
+				d.Staged, err = r.Staging.Symlink("x")
+				require.NoError(t, err)
+			}
+			d.Why = why
+			entries, replaced, err := r.Delete(dir, &d)
+			require.NoError(t, err)
+			require.True(t, replaced)
+			require.EqualValues(t, 3, entries)
+			require.Equal(t, []string{"/d"}, k.names(""))
+			require.Equal(t, mtree.Symlink, k.entry(dir, "d").Kind)
+			require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
+			k.requireKept(r, []string{"/d", "/d/a", "/d/b"})
+		})
 	}
 
 	k, r := simulated(t)
@@ -362,7 +414,7 @@ func TestCountAll(t *testing.T) {
 
 // Reasons of its own hold a deletion regardless of others. Sums count entries.
 func TestReasons(t *testing.T) {
-	for why, own := range map[string]bool{WhyTree: true, WhyEmptied: true, "": false, "too many": false} {
+	for why, own := range map[string]bool{WhyTree: true, WhyEmptied: true, WhyStandIn: true, "": false, "too many": false} {
 		require.Equal(t, own, (&Deletion{Why: why}).HasOwnReason(), why)
 	}
 	require.EqualValues(t, 7, CountDeletions([]Deletion{{Entries: 5}, {Entries: 2}}))

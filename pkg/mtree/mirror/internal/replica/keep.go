@@ -17,10 +17,8 @@ import (
 
 // keep is Delete with a backup directory.
 func (r *Replica) keep(dir *disk.Dir, d *Deletion) (entries int64, replaced bool, err error) {
-	p := disk.Prune{Path: d.Path, Trees: d.Why == WhyTree, Stays: r.finish}
-	if !r.Filters.Empty() {
-		p.Keep = r.Filters.Excluded
-	}
+	p := r.prune(d.Path)
+	p.Trees, p.Stays = d.Why == WhyTree, r.finish
 	if d.IsReplacement() {
 		entries, err = r.Backup.Replace(r.Staging.Dir(), d.Staged, dir, d.Name(), p)
 		return entries, err == nil, err
@@ -29,7 +27,7 @@ func (r *Replica) keep(dir *disk.Dir, d *Deletion) (entries int64, replaced bool
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return d.Entries, false, nil // somebody else has deleted it
-	case err == nil && d.Kind != mtree.Dir && info.Kind == mtree.Dir: // nobody measured that
+	case d.Kind != mtree.Dir && info.Kind == mtree.Dir: // nobody measured that
 		err = dir.PathError("unlink", d.Name(), errDir)
 	}
 	if err != nil {
@@ -113,7 +111,7 @@ func (r *Replica) note(name, line string) error {
 	if line == "" {
 		return r.marker.Remove(name)
 	}
-	if was, err := state.ReadFile(r.marker.Dir(), name); err == nil && string(was) == line+"\n" {
+	if was, _ := state.ReadFile(r.marker.Dir(), name); string(was) == line+"\n" {
 		return nil
 	}
 	return state.WriteFile(r.marker.Dir(), name, []byte(line+"\n"))
@@ -134,7 +132,7 @@ func (r *Replica) NotedBackup() (string, error) { return notedBackup(r.marker) }
 
 func notedBackup(m *state.Marker) (string, error) {
 	path, err := noted(m, backupName)
-	if err == nil && path != "" && !filepath.IsAbs(path) && path != backup.Inside {
+	if path != "" && !filepath.IsAbs(path) && path != backup.Inside {
 		err = m.Dir().PathError("read", backupName, errors.New("no absolute path"))
 	}
 	return path, err

@@ -96,6 +96,25 @@ func TestSetHeld(t *testing.T) {
 	require.NoError(t, r.SetHeld(&HeldList{}))
 }
 
+// Whether the command of --exec was told of all changes is known to the next mirror, too.
+func TestUntoldChanges(t *testing.T) {
+	k, r := simulated(t)
+	require.False(t, r.IsUntold())
+	for _, call := range []string{"open untold", "close untold"} {
+		k.Refuse(call, unix.EIO, 1)
+		require.ErrorIs(t, r.SetUntold(), unix.EIO, call)
+	}
+	for range 2 {
+		require.NoError(t, r.SetUntold())
+		require.True(t, r.IsUntold())
+	}
+	k.Refuse("unlink untold", unix.EIO, 1)
+	require.ErrorIs(t, r.ClearUntold(), unix.EIO)
+	require.True(t, r.IsUntold())
+	require.NoError(t, r.ClearUntold())
+	require.False(t, r.IsUntold())
+}
+
 // Which tree it is a copy of is written if that changed.
 func TestSetTree(t *testing.T) {
 	k, r := simulated(t)

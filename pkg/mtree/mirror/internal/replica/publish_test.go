@@ -96,6 +96,84 @@ func TestWhatAPassPublishes(t *testing.T) {
 	require.Equal(t, CountersOf(ptr(p.read())), p.Counters())
 }
 
+// How much the copy has is what was counted in it, or else what its source has anew, unless it leaves out some
+// of that.
+func TestHowMuchACopyHas(t *testing.T) {
+	of := func(files int64) wire.Entries { return wire.Entries{Files: files, Directories: 1} }
+	has := func(e wire.Entries) *state.Entries { return &state.Entries{Entries: e} }
+	for name, c := range map[string]struct {
+		source  *wire.Entries // as it was
+		was     *state.Entries
+		now     wire.Entries
+		selects bool
+		counted *state.Entries
+		want    *state.Entries
+	}{
+		"a new copy":                  {now: of(5), want: has(of(5))},
+		"one that leaves out some":    {now: of(5), selects: true, want: has(of(5))},
+		"the source counted again":    {source: ptr(of(5)), was: has(of(4)), now: of(6), want: has(of(6))},
+		"the first count":             {was: has(of(4)), now: of(6), want: has(of(6))},
+		"it counted the same":         {source: ptr(of(5)), was: has(of(4)), now: of(5), want: has(of(4))},
+		"it counted what is left out": {source: ptr(of(5)), was: has(of(4)), now: of(6), selects: true, want: has(of(4))},
+		"nothing is known yet":        {source: ptr(of(5)), now: of(5), want: has(of(5))},
+		"the pass counted":            {source: ptr(of(5)), was: has(of(4)), now: of(6), counted: has(of(7)), want: has(of(7))},
+		"the source counts no more":   {source: ptr(of(5)), was: has(of(4)), want: has(of(4))},
+	} {
+		p := newPublished(t)
+		require.NoError(t, p.UpdateStatus(func(s *state.Status) bool {
+			s.SourceEntries, s.Entries = c.source, c.was
+			return true
+		}))
+		require.True(t, p.publish(func(o *Outcome) { o.SourceEntries, o.Selects, o.Counted = c.now, c.selects, c.counted }), name)
+		s := p.read()
+		require.Equal(t, c.want, s.Entries, name)
+		if c.now == (wire.Entries{}) {
+			require.Nil(t, s.SourceEntries, name)
+		} else {
+			require.Equal(t, c.now, *s.SourceEntries, name)
+		}
+	}
+}
+
+// Two counts are the same if they say the same, or neither is known.
+func TestSameEntries(t *testing.T) {
+	one := wire.Entries{Files: 1}
+	require.True(t, sameEntries(nil, nil))
+	require.True(t, sameEntries(&one, &wire.Entries{Files: 1}))
+	require.False(t, sameEntries(&one, &wire.Entries{}))
+	require.False(t, sameEntries(&one, nil))
+	require.False(t, sameEntries(nil, &one))
+}
+
+// What a pass tells of itself while it runs is over when it ends, and when its mirror was killed.
+func TestAPassIsTold(t *testing.T) {
+	p := newPublished(t)
+	running := func(s *state.Status) bool {
+		s.Pass = &state.Pass{Permill: 437}
+		return true
+	}
+	require.True(t, p.publish(nothing))
+	require.NoError(t, p.UpdateStatus(running))
+	filled := wire.Entries{Files: 3}
+	require.True(t, p.publish(func(o *Outcome) { o.Filled = &filled }), "the pass is over")
+	require.Nil(t, p.read().Pass)
+	require.Equal(t, &filled, p.read().Filled)
+	require.False(t, p.publish(nothing))
+	require.NoError(t, p.UpdateStatus(running))
+	p.Close()
+	for _, writes := range []int{1, 0} {
+		p.Made("")
+		r, err := Open(p.options())
+		require.NoError(t, err)
+		require.Equal(t, writes, p.Made("write status.json"))
+		require.Nil(t, r.Status().Pass)
+		s, err := r.marker.ReadStatus()
+		require.NoError(t, err)
+		require.Nil(t, s.Pass)
+		r.Close()
+	}
+}
+
 // When a full walk counts as done: one that nothing ended early, and the first time that
 // the copy is complete.
 func TestWhenACopyWasWalked(t *testing.T) {
@@ -146,6 +224,7 @@ func TestWhatIsWorthWriting(t *testing.T) {
 		"a hold":               func(o *Outcome) { o.Deletions.Shut = true },
 		"a count in doubt":     func(o *Outcome) { o.Deletions.Unsure = true },
 		"it began":             func(o *Outcome) { o.Begun = true },
+		"the source has":       func(o *Outcome) { o.SourceEntries.Directories = 1 },
 		"deletions, long past": nil,
 		"it is no more":        nil,
 	} {
@@ -170,6 +249,7 @@ func TestWhatIsWorthWriting(t *testing.T) {
 		"that it is away":          func(s *state.Status) { s.Away = ptr(mtree.Unix(5, 0)) },
 		"another state":            func(s *state.Status) { s.State = wire.Filling },
 		"no root":                  func(s *state.Status) { s.Root = nil },
+		"what the source has":      func(s *state.Status) { s.SourceEntries = &wire.Entries{Files: 1} },
 		"no counters":              func(s *state.Status) { s.Counters = nil },
 		"nothing of the deletions": func(s *state.Status) { s.Deletions = nil },
 	} {

@@ -65,8 +65,16 @@ func TestARelease(t *testing.T) {
 			k.Refuse(c.fails, unix.EIO, -1)
 		}
 		k.log.Reset()
-		deleted, kept, err := r.Release(l, func(*Deletion) {})
+		var done []Deletion
+		deleted, kept, err := r.Release(l, func(d *Deletion) { done = append(done, *d) })
 		k.Fail = nil
+		if went := c.deleted > 0 || c.fails == "utimes copy"; went {
+			require.Len(t, done, 1, name)
+			require.Equal(t, c.path, done[0].Path)
+			require.False(t, done[0].Stays)
+		} else {
+			require.Empty(t, done, name)
+		}
 		require.Equal(t, c.deleted, deleted, name)
 		require.Equal(t, c.kept, err != nil, "%s: %v", name, err)
 		now, heldErr := r.Held()
@@ -90,6 +98,21 @@ func TestARelease(t *testing.T) {
 		_, begun := DoubtsOf(record)
 		require.True(t, begun, "%s: the directory is not complete", name)
 	}
+}
+
+// A directory stays, when it is released, for what filters exclude in it.
+func TestAReleaseThatLeavesSomething(t *testing.T) {
+	k, r := simulated(t)
+	k.tree("d/", "d/a", "d/x")
+	r.Filters = excluded(t, "- x")
+	_, d, stays := k.measured(r, "d")
+	require.True(t, stays)
+	told := false
+	deleted, _, err := r.Release(k.held(r, d), func(d *Deletion) { told = d.Stays })
+	require.NoError(t, err)
+	require.EqualValues(t, 1, deleted)
+	require.True(t, told)
+	require.Equal(t, []string{"/d", "/d/x"}, k.names(""))
 }
 
 // A tree of somebody else goes only if its deletion was held for that reason.

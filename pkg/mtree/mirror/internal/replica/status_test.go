@@ -94,6 +94,18 @@ func TestResetStatus(t *testing.T) {
 	}
 }
 
+// What is complete of a copy that was never complete is written by itself.
+func TestStoreFilled(t *testing.T) {
+	p := newPublished(t)
+	p.status = state.Status{State: wire.Filling, Error: "e"}
+	filled := wire.Entries{Files: 3, Directories: 2, Bytes: 7}
+	p.StoreFilled(filled)
+	require.Equal(t, state.Status{State: wire.Filling, Error: "e", Filled: &filled}, p.read())
+	p.Refuse("write status.json", unix.EIO, 1)
+	p.StoreFilled(filled)
+	require.Contains(t, p.faulty.log.String(), "input/output error")
+}
+
 // What the guard of --max-delete remembers is written by itself, and outlives a status that
 // was removed.
 func TestWhatTheGuardRemembers(t *testing.T) {

@@ -229,11 +229,14 @@ func (l *link) joinTo(ctx context.Context, f *links.File) error {
 	if !f.Looks(l.c.Want) {
 		return errNoName
 	}
-	from, err := l.env.Replica.Dir(mtree.ParentPath(f.Path))
-	if err != nil {
-		return errNoName
+	from := l.dir
+	if parent := mtree.ParentPath(f.Path); parent != l.t.Path {
+		var err error
+		if from, err = l.env.Replica.Dir(parent); err != nil {
+			return errNoName
+		}
+		defer from.Close()
 	}
-	defer from.Close()
 	info, err := from.Stat(mtree.BaseName(f.Path))
 	if err != nil || !l.isThere(f, info) {
 		return errNoName
@@ -313,11 +316,15 @@ func (l *link) place(from *disk.Dir, name string, is disk.Info) error {
 		if err := from.Link(name, l.dir, want.Name); err != nil {
 			return err
 		}
-		if info, err := l.dir.Stat(want.Name); err != nil || info.Node != is.Node {
+		info, err := l.dir.Stat(want.Name)
+		if err != nil || info.Node != is.Node {
 			_ = l.dir.Unlink(want.Name)
 			return errNoName
 		}
-	} else if err := l.replace(from, name, is); err != nil {
+		l.env.writer().NoteLink(l.t, want, info)
+		return nil
+	}
+	if err := l.replace(from, name, is); err != nil {
 		return err
 	}
 	l.env.writer().NoteName(l.dir, l.t, want, true)

@@ -1,4 +1,4 @@
-package mirror
+package several
 
 import (
 	"context"
@@ -8,23 +8,22 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
-// sources is an origin of several, of which one is used: the first that answers and shows the tree of
-// the copy, and not as it was before (lineage.MayUse). Root may change which one; nothing else does.
-type sources struct {
-	list  []*candidate
-	stats *Stats
-	c     *Config
+// Sources is an origin of several, of which one is used: the first that answers and that Judge accepts.
+// Root may change which one; nothing else does. One goroutine calls Root, StandsIn, Name and Close; the
+// others may be called by several at once.
+type Sources struct {
+	list []*candidate
+	c    Config
 
-	// judge returns why the copy must not be made from a source with that root; nil: it may. fresh says
+	// Judge returns why the copy must not be made from a source with that root; nil: it may. fresh says
 	// that another source was used before.
-	judge  func(root *source.Root, number int, fresh bool) error
-	report func([]replica.SourceState) // gets how the sources stand, if that changed
+	Judge  func(root *source.Root, number int, fresh bool) error
+	Report func([]replica.SourceState) // gets how the sources stand, if that changed; may be nil
 
 	mu   sync.Mutex // guards what follows, and candidate.origin of the one in use
 	used int        // index in list; -1: none yet
@@ -39,26 +38,25 @@ type sources struct {
 	stop     context.CancelFunc // ends it
 }
 
-// openSources opens several sources.
-func openSources(c *Config) (*sources, error) {
-	list, err := candidates(c)
+// Open opens the sources. judge becomes Sources.Judge.
+func Open(c Config, judge func(root *source.Root, number int, fresh bool) error) (*Sources, error) {
+	list, err := candidates(&c)
 	if err != nil {
 		return nil, err
 	}
-	c.Stats.several.Store(true)
-	return &sources{list: list, c: c, stats: c.Stats, used: -1, first: c.firstProbe, judge: func(root *source.Root, _ int, _ bool) error { return new(lineage.Lineage).MayStay(root) }}, nil
+	return &Sources{list: list, c: c, used: -1, first: c.FirstProbe, Judge: judge}, nil
 }
 
-// names returns the names of the sources, in their order.
-func (s *sources) names() (names []string) {
+// Names returns the names of the sources, in their order.
+func (s *Sources) Names() (names []string) {
 	for _, n := range s.list {
 		names = append(names, n.name)
 	}
 	return names
 }
 
-// name returns the name of the source that is used; "" if none is.
-func (s *sources) name() string {
+// Name returns the name of the source that is used; "" if none is.
+func (s *Sources) Name() string {
 	if s.used < 0 {
 		return ""
 	}
@@ -66,8 +64,8 @@ func (s *sources) name() string {
 }
 
 // tell reports how the sources stand, if that changed.
-func (s *sources) tell() {
-	if s.report == nil {
+func (s *Sources) tell() {
+	if s.Report == nil {
 		return
 	}
 	list := make([]replica.SourceState, len(s.list))
@@ -76,13 +74,13 @@ func (s *sources) tell() {
 	}
 	if text := fmt.Sprint(list); text != s.told {
 		s.told = text
-		s.report(list)
+		s.Report(list)
 	}
 }
 
 // present returns the source that is used. After it could not be connected to, each further request
 // would fail after some tries: a pass with thousands of them would take long to end.
-func (s *sources) present() (origin, error) {
+func (s *Sources) present() (Origin, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down { // guard: TestALostSourceEndsAPass
@@ -92,7 +90,7 @@ func (s *sources) present() (origin, error) {
 }
 
 // note looks whether an error says that no server is there. It returns the error.
-func (s *sources) note(err error) error {
+func (s *Sources) note(err error) error {
 	if err != nil && remote.IsDown(err) {
 		s.mu.Lock()
 		s.down = true
@@ -101,9 +99,9 @@ func (s *sources) note(err error) error {
 	return err
 }
 
-// standsIn reports whether the source that gave this root is a copy, and not the first source, and may
+// StandsIn reports whether the source that gave this root is a copy, and not the first source, and may
 // leave out what that one shows: filters of its mirror say so in the fingerprint of its options.
-func (s *sources) standsIn(root *source.Root) bool {
+func (s *Sources) StandsIn(root *source.Root) bool {
 	if s == nil || s.used < 0 {
 		return false
 	}
@@ -112,8 +110,8 @@ func (s *sources) standsIn(root *source.Root) bool {
 	return s.used > 0 && root.Upstreams != "" && (first == "" || first != root.Fingerprint)
 }
 
-// isLost reports whether the source that is used could not be connected to since the last call of Root.
-func (s *sources) isLost() bool {
+// IsLost reports whether the source that is used could not be connected to since the last call of Root.
+func (s *Sources) IsLost() bool {
 	if s == nil {
 		return false
 	}
@@ -123,7 +121,7 @@ func (s *sources) isLost() bool {
 }
 
 // List is that of the source that is used, as are the methods that follow.
-func (s *sources) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
+func (s *Sources) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	o, err := s.present()
 	if err != nil {
 		return source.Dir{}, err
@@ -133,7 +131,7 @@ func (s *sources) List(ctx context.Context, path string, least mtree.Stamp) (sou
 }
 
 // Fetch: see List. Once the source is lost no further file is asked for.
-func (s *sources) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+func (s *Sources) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
 	return func(yield func(int, source.File) bool) {
 		seen := make([]bool, len(want))
 		if o, err := s.present(); err == nil {
@@ -142,7 +140,7 @@ func (s *sources) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int
 				if _ = s.note(f.Err); !yield(i, f) {
 					return
 				}
-				if s.isLost() { // guard: TestALostSourceEndsAFetch
+				if s.IsLost() { // guard: TestALostSourceEndsAFetch
 					break
 				}
 			}
@@ -156,7 +154,7 @@ func (s *sources) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int
 }
 
 // Sums: see List.
-func (s *sources) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
+func (s *Sources) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
 	o, err := s.present()
 	if err != nil {
 		return nil, err
@@ -166,7 +164,7 @@ func (s *sources) Sums(ctx context.Context, paths []string) (map[string]source.S
 }
 
 // Part: see List.
-func (s *sources) Part(ctx context.Context, path string, since mtree.Stamp) (source.Dir, error) {
+func (s *Sources) Part(ctx context.Context, path string, since mtree.Stamp) (source.Dir, error) {
 	o, err := s.present()
 	if err != nil {
 		return source.Dir{}, err
@@ -176,14 +174,14 @@ func (s *sources) Part(ctx context.Context, path string, since mtree.Stamp) (sou
 }
 
 // Serves: see List.
-func (s *sources) Serves(ctx context.Context, path string, text []byte) bool {
+func (s *Sources) Serves(ctx context.Context, path string, text []byte) bool {
 	o, err := s.present()
 	return err == nil && o.Serves(ctx, path, text)
 }
 
 // Renewed reports whether the source that is used would be asked with other credentials than before. If
 // none is, it reports that of any.
-func (s *sources) Renewed() bool {
+func (s *Sources) Renewed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.used >= 0 && s.list[s.used].origin != nil && s.list[s.used].origin.Renewed()

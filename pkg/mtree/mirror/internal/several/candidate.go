@@ -1,4 +1,4 @@
-package mirror
+package several
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
@@ -16,8 +15,8 @@ import (
 // candidate is one of several sources.
 type candidate struct {
 	name   string // state.SourceName
-	open   func() (origin, error)
-	origin origin // nil: it could not be opened yet, or is not open any more
+	open   func() (Origin, error)
+	origin Origin // nil: it could not be opened yet, or is not open any more
 
 	why   string      // why it is not used; "": it is, or it was not asked
 	since mtree.Stamp // by the local clock: since when that is so
@@ -28,14 +27,8 @@ type candidate struct {
 // candidates returns the sources that the configuration names, in their order. A local directory that
 // is missing is no error: it may be mounted later.
 func candidates(c *Config) (list []*candidate, err error) {
-	for i := range len(c.Others) + 1 {
-		one := *c
-		one.vigilant = true
-		if one.Others = nil; i > 0 {
-			o := &c.Others[i-1]
-			one.Source, one.TLS, one.Authorization, one.Header, one.Credentials = o.Source, o.TLS, o.Authorization, o.Header, o.Credentials
-		}
-		n := &candidate{name: state.SourceName(one.Source), open: func() (origin, error) { return openSource(&one) }, since: c.Now()}
+	for _, one := range c.List {
+		n := &candidate{name: one.Name, open: one.Open, since: c.Now()}
 		for _, other := range list {
 			if other.name == n.name {
 				err = exit.With(exit.Usage, errors.New("SOURCE "+mtree.QuotePath(n.name)+" is given twice"), "leave one out")

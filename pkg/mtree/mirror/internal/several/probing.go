@@ -1,4 +1,4 @@
-package mirror
+package several
 
 import (
 	"context"
@@ -6,12 +6,12 @@ import (
 )
 
 const (
-	askTime      = 15 * time.Second // for a source to show its root
+	AskTime      = 15 * time.Second // for a source to show its root
 	longestProbe = time.Minute      // between probes
 )
 
 // untilProbe returns how long nothing need be done for the preferred sources.
-func (s *sources) untilProbe() time.Duration {
+func (s *Sources) untilProbe() time.Duration {
 	if s.probing != nil { // guard: TestNothingIsDueWhileAProbeRuns
 		return time.Hour // it ends by itself
 	}
@@ -19,17 +19,17 @@ func (s *sources) untilProbe() time.Duration {
 }
 
 // isPreferred reports whether a source is used rather than the present one once it can be.
-func (s *sources) isPreferred(i int) bool {
+func (s *Sources) isPreferred(i int) bool {
 	return i < s.used || i != s.used && s.list[s.used].stale
 }
 
-func (s *sources) hasPreferred() bool {
+func (s *Sources) hasPreferred() bool {
 	return s.used > 0 || s.list[s.used].stale
 }
 
 // probe begins to ask the preferred sources, if it is time for that and nobody does. Until its answer was
 // taken, nothing else uses these sources. It goes on while a pass runs, so it looks at nothing of the copy.
-func (s *sources) probe() {
+func (s *Sources) probe() {
 	if now := time.Now(); s.probing != nil || now.Before(s.due) {
 		return
 	}
@@ -46,7 +46,7 @@ func (s *sources) probe() {
 	go func() {
 		defer stop()
 		for _, i := range preferred {
-			if _, err := s.list[i].ask(ctx, askTime, true); err == nil {
+			if _, err := s.list[i].ask(ctx, AskTime, true); err == nil {
 				answered = append(answered, i)
 			}
 		}
@@ -55,7 +55,7 @@ func (s *sources) probe() {
 }
 
 // endProbe ends a probe, and waits until it has ended.
-func (s *sources) endProbe() {
+func (s *Sources) endProbe() {
 	if s.probing != nil {
 		s.stop()
 		<-s.probing
@@ -64,6 +64,6 @@ func (s *sources) endProbe() {
 }
 
 // schedule sets when the next probe is due.
-func (s *sources) schedule() {
-	s.due = time.Now().Add(s.pause*3/4 + s.c.vary(s.pause/4))
+func (s *Sources) schedule() {
+	s.due = time.Now().Add(s.pause*3/4 + s.c.Vary(s.pause/4))
 }

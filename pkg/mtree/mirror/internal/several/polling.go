@@ -1,35 +1,36 @@
-package mirror
+package several
 
 import (
 	"context"
 	"time"
 
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 const (
-	restartPause = 500 * time.Millisecond // a source that failed is asked once more: its server may be restarted
+	RestartPause = 500 * time.Millisecond // a source that failed is asked once more: its server may be restarted
 	readyTime    = 5 * time.Second        // for a source to show its root after it answered a probe, while a poll of another one waits
 )
 
 // Root returns the root of the source that is used, or of another one if that one fails, or a preferred
 // one is back: then Switched is set, and the root is given whole. A poll is ended for no other reason.
 // If no source can be used the error says of each why.
-func (s *sources) Root(ctx context.Context, poll source.Poll) (root source.Root, err error) {
+func (s *Sources) Root(ctx context.Context, poll source.Poll) (root source.Root, err error) {
 	s.mu.Lock()
 	s.down = false
 	s.mu.Unlock()
 	if root, err = s.root(ctx, poll); err == nil {
-		s.stats.SourceNumber.Store(int64(s.used) + 1)
+		s.c.Number.Store(int64(s.used) + 1)
 	} else if ctx.Err() == nil {
-		s.stats.SourceNumber.Store(0)
+		s.c.Number.Store(0)
 	}
 	s.tell()
 	return root, err
 }
 
 // root does the work of Root.
-func (s *sources) root(ctx context.Context, poll source.Poll) (source.Root, error) {
+func (s *Sources) root(ctx context.Context, poll source.Poll) (source.Root, error) {
 	if s.used < 0 {
 		return s.choose(ctx, poll.Once)
 	}
@@ -49,18 +50,18 @@ func (s *sources) root(ctx context.Context, poll source.Poll) (source.Root, erro
 	if err != nil {
 		s.list[s.used].set(causeText(err), s.c.Now())
 	}
-	sleep(ctx, restartPause)
-	if root, err := s.list[s.used].ask(ctx, askTime, true); err == nil && s.stays(&root) {
+	machine.Sleep(ctx, RestartPause)
+	if root, err := s.list[s.used].ask(ctx, AskTime, true); err == nil && s.stays(&root) {
 		return root, nil
 	}
 	return s.choose(ctx, poll.Once)
 }
 
 // stays reports whether the source that is used may stay so, by its answer.
-func (s *sources) stays(root *source.Root) bool {
+func (s *Sources) stays(root *source.Root) bool {
 	n := s.list[s.used]
 	n.look(root, nil)
-	err := s.judge(root, s.used, false)
+	err := s.Judge(root, s.used, false)
 	why := ""
 	if err != nil {
 		why = err.Error()
@@ -71,7 +72,7 @@ func (s *sources) stays(root *source.Root) bool {
 
 // poll asks the source that is used. If that may take long, preferred sources are asked beside it; if
 // one of them may be used, the poll is given up.
-func (s *sources) poll(ctx context.Context, poll source.Poll) (root source.Root, switched bool, err error) {
+func (s *Sources) poll(ctx context.Context, poll source.Poll) (root source.Root, switched bool, err error) {
 	if poll.Wait == 0 || !s.hasPreferred() {
 		root, err = s.list[s.used].origin.Root(ctx, poll)
 		return root, false, err
@@ -104,7 +105,7 @@ func (s *sources) poll(ctx context.Context, poll source.Poll) (root source.Root,
 
 // ready asks the sources that answered a probe once more, and returns the first that may be used, and
 // its root; -1 if none may. Then the next probe comes later.
-func (s *sources) ready(ctx context.Context, answered []int) (to int, root source.Root) {
+func (s *Sources) ready(ctx context.Context, answered []int) (to int, root source.Root) {
 	s.probing = nil
 	for _, i := range answered {
 		root, err := s.try(ctx, i, readyTime, true)
@@ -119,19 +120,9 @@ func (s *sources) ready(ctx context.Context, answered []int) (to int, root sourc
 }
 
 // Close ends what is under way and closes all sources.
-func (s *sources) Close() {
+func (s *Sources) Close() {
 	s.endProbe()
 	for _, n := range s.list {
 		n.close()
-	}
-}
-
-// sleep waits for a time, or until ctx ends.
-func sleep(ctx context.Context, t time.Duration) {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -1,4 +1,4 @@
-package mirror
+package several
 
 import (
 	"context"
@@ -17,7 +17,7 @@ const calm = 5 * time.Minute
 
 // choose uses the first source that may be used. A copy that no mirror keeps is used if there is no
 // other: it brings no news.
-func (s *sources) choose(ctx context.Context, once bool) (source.Root, error) {
+func (s *Sources) choose(ctx context.Context, once bool) (source.Root, error) {
 	s.endProbe()
 	stale, errs := -1, make([]error, len(s.list))
 	var last source.Root
@@ -26,7 +26,7 @@ func (s *sources) choose(ctx context.Context, once bool) (source.Root, error) {
 			errs[i] = errors.New(s.list[i].why) // it was asked this moment
 			continue
 		}
-		root, err := s.try(ctx, i, askTime, once)
+		root, err := s.try(ctx, i, AskTime, once)
 		if ctx.Err() != nil {
 			return root, ctx.Err()
 		}
@@ -44,7 +44,7 @@ func (s *sources) choose(ctx context.Context, once bool) (source.Root, error) {
 }
 
 // try returns the root of a source, or why it cannot be used, which it notes.
-func (s *sources) try(ctx context.Context, i int, within time.Duration, once bool) (source.Root, error) {
+func (s *Sources) try(ctx context.Context, i int, within time.Duration, once bool) (source.Root, error) {
 	n := s.list[i]
 	root, err := n.ask(ctx, within, once)
 	if err != nil && ctx.Err() != nil {
@@ -53,7 +53,7 @@ func (s *sources) try(ctx context.Context, i int, within time.Duration, once boo
 	why := ""
 	if err != nil {
 		why = causeText(err)
-	} else if err = s.judge(&root, i, true); err != nil {
+	} else if err = s.Judge(&root, i, true); err != nil {
 		why = err.Error()
 	}
 	n.set(why, s.c.Now())
@@ -62,7 +62,7 @@ func (s *sources) try(ctx context.Context, i int, within time.Duration, once boo
 
 // none returns the error for sources of which none can be used: exit.Refused if waiting helps with none
 // of them, else exit.Unreachable.
-func (s *sources) none(errs []error) error {
+func (s *Sources) none(errs []error) error {
 	var lines []string
 	var may []error
 	for i, err := range errs {
@@ -71,24 +71,24 @@ func (s *sources) none(errs []error) error {
 			may = append(may, err)
 		}
 	}
-	err, code := &errNone{text: strings.Join(lines, "; "), errs: may}, exit.Unreachable
+	err, code := &ErrNone{text: strings.Join(lines, "; "), errs: may}, exit.Unreachable
 	if len(may) == 0 {
 		code = exit.Refused // guard: TestSourcesThatAreAllRefused
 	}
 	return exit.With(code, err, "")
 }
 
-// errNone says of each of several sources why it cannot be used.
-type errNone struct {
+// ErrNone says of each of several sources why it cannot be used.
+type ErrNone struct {
 	text string
 	errs []error
 }
 
-func (e *errNone) Error() string   { return "none of the sources can be used: " + e.text }
-func (e *errNone) Unwrap() []error { return e.errs }
+func (e *ErrNone) Error() string   { return "none of the sources can be used: " + e.text }
+func (e *ErrNone) Unwrap() []error { return e.errs }
 
 // use makes a source the one that is used. root is its answer.
-func (s *sources) use(to int, root source.Root) source.Root {
+func (s *Sources) use(to int, root source.Root) source.Root {
 	s.endProbe()
 	was := s.used
 	s.list[to].set("", s.c.Now())
@@ -104,7 +104,7 @@ func (s *sources) use(to int, root source.Root) source.Root {
 	s.list[to].since = s.c.Now()
 	s.plan(was)
 	if root.Switched = was >= 0; root.Switched {
-		s.stats.SourceChanges.Add(1)
+		s.c.Changes.Add(1)
 		level := slog.LevelInfo
 		if to > was {
 			level = slog.LevelWarn
@@ -118,7 +118,7 @@ func (s *sources) use(to int, root source.Root) source.Root {
 
 // plan sets when the preferred sources are asked, now that another source is used than was; -1: none. A
 // source that comes and goes is asked less often.
-func (s *sources) plan(was int) {
+func (s *Sources) plan(was int) {
 	now := time.Now()
 	switch {
 	case s.used < was:
@@ -126,14 +126,14 @@ func (s *sources) plan(was int) {
 	case was >= 0 && !s.returned.IsZero() && now.Sub(s.returned) < calm:
 		s.first = min(2*s.first, longestProbe)
 	default:
-		s.first = s.c.firstProbe
+		s.first = s.c.FirstProbe
 	}
 	s.pause = s.first
 	s.schedule()
 }
 
 // whyLeft says why another source is used than before.
-func (s *sources) whyLeft(was, to int) string {
+func (s *Sources) whyLeft(was, to int) string {
 	if why := s.list[was].why; why != "" {
 		return why
 	}
