@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -11,16 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tidemark/bench/peers"
 	"tidemark/bench/report"
 )
 
 // machine describes where the run is made.
 func machine(s *stage) report.Machine {
-	var uname unix.Utsname
-	_ = unix.Uname(&uname) // empty then
 	trees := "one tmpfs for trees and copies"
 	if s.isApart() {
 		trees = "a tmpfs for trees, another for copies"
@@ -28,7 +23,7 @@ func machine(s *stage) report.Machine {
 	memory, _ := strconv.ParseInt(inFile("/proc/meminfo", `MemTotal:\s+(\d+)`), 10, 64)
 	return report.Machine{
 		Processor: inFile("/proc/cpuinfo", `model name\s*: (.*)`), Processors: runtime.NumCPU(), Memory: memory * 1024,
-		Kernel: string(bytes.TrimRight(uname.Release[:], "\x00")), System: inFile("/etc/os-release", `PRETTY_NAME="(.*)"`), Trees: trees,
+		Kernel: inFile("/proc/sys/kernel/osrelease", `(\S+)`), System: inFile("/etc/os-release", `PRETTY_NAME="(.*)"`), Trees: trees,
 	}
 }
 
