@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -81,12 +82,41 @@ func TestInstall(t *testing.T) {
 	require.NoFileExists(t, from+"/bin/serve")
 }
 
+// The lines of docs/operations.md that uninstall left the completions of all shells behind.
+func TestUninstallingLeavesNothing(t *testing.T) {
+	from := built(t, "build/man/tidemark-watch.1", "build/man/tidemark.7", "build/completions/bash/tidemark-watch",
+		"build/completions/zsh/_tidemark-watch", "build/completions/fish/tidemark-watch.fish")
+	dest, _ := installed(t, from, "/usr/local")
+	docs, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	_, told, cut := strings.Cut(string(docs), "\n## Uninstalling\n")
+	require.True(t, cut)
+	lines := 0
+	for line := range strings.Lines(told) {
+		command, ours := strings.CutPrefix(line, "sudo rm ")
+		if !ours {
+			continue
+		}
+		lines++
+		command = "rm " + strings.NewReplacer(" /usr/", " "+dest+"/usr/", " /etc/", " "+dest+"/etc/").Replace(command)
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	require.Positive(t, lines)
+	require.NoError(t, filepath.WalkDir(dest, func(path string, entry fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		require.True(t, entry.IsDir(), "%s is still there", path)
+		return nil
+	}))
+}
+
 // Versions of packages begin with a digit, and ascend as Debian compares them.
 func TestVersionOfPackages(t *testing.T) {
 	last := "0~"
-	for _, c := range []struct{ described, want string }{
-		{"03a25638", "0~git20261128.03a25638"},
-		{"03a25638-dirty", "0~git20261128.03a25638+dirty"},
+	for i, c := range []struct{ described, want string }{
+		{"f3a25638", "0~git20261128061453.f3a25638"},
+		{"03a25638", "0~git20261128061454.03a25638"}, // was older than the commit before it of one day
+		{"03a25638-dirty", "0~git20261128061455.03a25638+dirty"},
 		{"v0.9.0-rc1", "0.9.0~rc1"},
 		{"v0.9.0", "0.9.0"},
 		{"v0.9.0-5-g03a25638", "0.9.0+5.g03a25638"},
@@ -95,7 +125,7 @@ func TestVersionOfPackages(t *testing.T) {
 		{"1.0.0", "1.0.0"},
 	} {
 		cmd := exec.CommandContext(t.Context(), "../packaging/version")
-		cmd.Env = append(os.Environ(), "VERSION="+c.described, "SOURCE_DATE_EPOCH=1795846493")
+		cmd.Env = append(os.Environ(), "VERSION="+c.described, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", 1795846493+i))
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		got := strings.TrimSpace(string(out))
@@ -105,4 +135,25 @@ func TestVersionOfPackages(t *testing.T) {
 		}
 		last = got
 	}
+}
+
+// The tarball had directories: unpacked to /usr/local as the docs say, it took setgid and group off those
+// that Debian makes there, and put a directory in the place of a symlink, with all that was behind it.
+func TestTarballLeavesDirectories(t *testing.T) {
+	from := built(t, "README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
+	cmd := exec.CommandContext(t.Context(), from+"/packaging/tarball")
+	cmd.Env = append(os.Environ(), "VERSION=1.0.0", "SOURCE_DATE_EPOCH=1795846493", "BIN=bin", "ARCH=amd64")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	local, behind := t.TempDir(), t.TempDir()
+	require.NoError(t, os.Mkdir(local+"/bin", 0o700))
+	require.NoError(t, os.Symlink(behind, local+"/share"))
+	out, err = exec.CommandContext(t.Context(), "tar", "-C", local, "--strip-components=1", "-xzf", from+"/dist/tidemark-1.0.0-linux-amd64.tar.gz").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	info, err := os.Stat(local + "/bin")
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), info.Mode().Perm())
+	require.FileExists(t, local+"/bin/tidemark-watch")
+	require.FileExists(t, behind+"/doc/tidemark/README.md")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/proof"
+	"tidemark/internal/testfs"
 )
 
 // promtool runs promtool, which must succeed. A linter's complaint is a failure, too.
@@ -105,6 +106,30 @@ func TestMetricsAreThere(t *testing.T) {
 			require.Regexp(t, `(?m)^`+name+`(\{| )`, all, "%s names %s", file, name)
 		}
 	}
+}
+
+// The room that watch tells is that of its --state-dir: it told that of the tree, where it writes no file, so nobody
+// heard that the other disk was full.
+func TestRoomOfTheStateDir(t *testing.T) {
+	tree, other := t.TempDir(), t.TempDir()
+	testfs.Mount(t, other, "mount", "-t", "tmpfs", "-o", "size=8m", "tidemark", other)
+	address := proof.FreeAddress(rand.IntN)
+	t.Cleanup(func() { proof.LeaveAddress(address) })
+	cmd := exec.Command("watch", "--metrics", address, "--state-dir", other, tree)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	require.Eventually(t, func() bool {
+		response, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		text, _ := io.ReadAll(response.Body)
+		return strings.Contains(string(text), "tidemark_watch_filesystem_size_bytes 8.388608e+06\n")
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // Each alert fires when it should and rests when it should not, and each is explained.

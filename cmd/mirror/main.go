@@ -35,7 +35,7 @@ func main() {
 		Stats:  o.Stats.Each,
 		States: o.Stats.States,
 		Page:   o.page,
-		Disk:   "DEST",
+		Disk:   func(env *cli.Env) string { return env.Args["DEST"] },
 	})
 }
 

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,9 +44,12 @@ func main() {
 		Status:  o.encodeStatus,
 		Stats:   o.Stats.Each,
 		States:  o.Stats.States,
-		Disk:    "DIR",
+		Disk:    o.disk,
 	})
 }
+
+// disk returns where watch writes files: the tree itself may be on another file system, which it cannot fill.
+func (o *options) disk(env *cli.Env) string { return cmp.Or(o.StateDir, env.Args["DIR"]) }
 
 func (o *options) define(f *pflag.FlagSet) {
 	f.StringVar(&o.Backend, "backend", "auto", "where events come from: `auto|fanotify|inotify|none`")

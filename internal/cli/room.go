@@ -26,10 +26,10 @@ func (r *room) each(yield func(name, help string, value float64)) {
 	}
 	block := float64(s.Frsize)
 	yield("filesystem_size_bytes", "Size of the file system that is written to.", block*float64(s.Blocks))
-	yield("filesystem_avail_bytes", "Free room there for users other than root.", block*float64(s.Bavail))
+	yield("filesystem_avail_bytes", "Room that is left on the file system that is written to, for users other than root.", block*float64(s.Bavail))
 	if s.Files > 0 { // btrfs has no such bound
-		yield("filesystem_files", "How many files and directories the file system can have.", float64(s.Files))
-		yield("filesystem_files_free", "How many more it can have.", float64(s.Ffree))
+		yield("filesystem_files", "How many files and directories the file system that is written to can have.", float64(s.Files))
+		yield("filesystem_files_free", "How many more files and directories the file system that is written to can have.", float64(s.Ffree))
 	}
 }
 

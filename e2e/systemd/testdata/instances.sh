@@ -93,6 +93,46 @@ drop tidemark-watch@tank.service places $'[Service]\nReadWritePaths=/tank'
 systemctl restart tidemark-watch@tank
 is 'with a drop-in it may' active "$(systemctl is-active tidemark-watch@tank)"
 is 'an instance without options is refused' 'no' "$(systemctl start tidemark-watch@nobody 2>/dev/null && echo yes || echo no)"
+# EnvironmentFile= is a pattern, and takes the backslash of an escaped name for a quote: the file that
+# AssertPathExists= had found was not there, every two seconds for ever; clients of the socket hung.
+echo TIDEMARK_WATCH_DIR=/srv/tree >'/etc/tidemark/a\x20b.env'
+for unit in watch serve mirror; do
+	is "a name that systemd escapes is refused by $unit@, and not tried again" inactive "$(systemctl start "tidemark-$unit@a\x20b" 2>/dev/null; systemctl is-active "tidemark-$unit@a\x20b")"
+done
+is 'the socket of such a name, too' inactive "$(systemctl start 'tidemark-serve@a\x20b.socket' 2>/dev/null; systemctl is-active 'tidemark-serve@a\x20b.socket')"
+
+# Both started at once, serve warned that no watch ever ran there.
+mkdir /srv/fresh
+printf 'TIDEMARK_WATCH_DIR=/srv/fresh\nTIDEMARK_SERVE_DIR=/srv/fresh\nTIDEMARK_SERVE_LISTEN=127.0.0.1:8090\n' >/etc/tidemark/fresh.env
+drop tidemark-watch@fresh.service late $'[Service]\nExecStartPre=/bin/sleep 1'
+systemctl start tidemark-watch@fresh tidemark-serve@fresh
+is 'serve@ waits for watch@ of the same name' 'active 0' "$(systemctl is-active tidemark-serve@fresh) $(journalctl --no-pager -o cat -u tidemark-serve@fresh | grep -c 'no watch ever ran')"
+systemctl stop tidemark-serve@fresh
+
+# Where its socket had given up, serve@ that was started by hand listened at a port instead.
+systemctl -q enable tidemark-serve@fresh.socket
+systemctl start tidemark-serve@fresh.service
+is 'serve@ does not start without its socket' 'active unix:/run/tidemark/fresh.sock' "$(systemctl is-active tidemark-serve@fresh.socket) $(tidemark-serve --status /srv/fresh | grep -o 'unix:/run/tidemark/fresh.sock' | head -n 1)"
+systemctl -q disable tidemark-serve@fresh.socket
+systemctl stop tidemark-serve@fresh.socket tidemark-serve@fresh.service tidemark-watch@fresh
+
+# A disk of its own, with the drop-in of docs/services.md. Without its WantedBy= nothing started when a disk
+# that had gone was mounted again.
+mkdir /srv/disk
+echo 'disk /srv/disk tmpfs nofail,noauto,mode=755 0 0' >>/etc/fstab
+printf 'TIDEMARK_WATCH_DIR=/srv/disk\nTIDEMARK_SERVE_DIR=/srv/disk\nTIDEMARK_SERVE_LISTEN=127.0.0.1:8091\n' >/etc/tidemark/disk.env
+for unit in watch serve; do
+	drop tidemark-$unit@disk.service disk $'[Unit]\nRequiresMountsFor=/srv/disk\n[Install]\nWantedBy=srv-disk.mount'
+	systemctl -q reenable tidemark-$unit@disk
+done
+both() { [ "$(systemctl is-active tidemark-watch@disk tidemark-serve@disk | sort -u)" = "$1" ]; }
+for time in first second; do
+	mount /srv/disk
+	within 20 both active
+	is "units begin when their disk is mounted, the $time time" yes "$(both active && echo yes)"
+	systemctl stop srv-disk.mount
+	is "they end before it goes, the $time time" 'yes gone' "$(both inactive && echo yes) $(findmnt -n /srv/disk || echo gone)"
+done
 
 # From the units without @, as docs/services.md has it.
 systemctl stop tidemark-serve@copy

@@ -57,9 +57,10 @@ systemctl start $(printf 'tidemark-%s ' $units)
 within 20 tidemark-mirror --check 1h /var/lib/tidemark/copy
 is 'it comes back with its options' three "$(arrives three)"
 
+systemctl -q enable tidemark-serve@tree.socket
 dpkg -P tidemark >/srv/purge 2>&1
 is 'it is purged' '' "$(dpkg-query -W -f '${db:Status-Abbrev}' tidemark 2>/dev/null | grep -v un)"
-is 'options and enabled units are gone' '' "$(ls -d /etc/tidemark /run/tidemark /etc/systemd/system/*.wants/tidemark* 2>/dev/null)"
+is 'options and enabled units are gone' '' "$(ls -d /etc/tidemark /run/tidemark /etc/systemd/system/*.wants/tidemark* /etc/systemd/system/tidemark*.requires 2>/dev/null)"
 is 'no copy is deleted, and that is said' 'three 1' "$(cat /var/lib/tidemark/copy/file) $(grep -c 'in /var/lib/tidemark stays' /srv/purge)"
 journalctl --no-pager -o cat -u 'tidemark-*' >/srv/journal 2>&1
 echo 'ok end'

@@ -60,11 +60,7 @@ type chainStep struct {
 // c.Stats must be that of a mirror that runs. It reads the disk and makes no request. version is that of the program.
 func WritePage(w io.Writer, c Config, version string) error {
 	now := machine.Now().Time()
-	dest, err := filepath.Abs(c.Dest)
-	if err != nil {
-		dest = c.Dest
-	}
-	s := &pageData{Version: version, Dest: dest, Now: now, Up: c.Stats.Up.Load() == 1, Passes: c.Stats.history.latest()}
+	s := &pageData{Version: version, Dest: anywhere(c.Dest), Now: now, Up: c.Stats.Up.Load() == 1, Passes: c.Stats.history.latest()}
 	title := "mirror: not begun"
 	if r, upstreams, err := lookForPage(c.Dest, c.StateDir); err == nil {
 		s.take(r, upstreams, c.StateDir)
@@ -74,6 +70,14 @@ func WritePage(w io.Writer, c Config, version string) error {
 		s.Hour, s.Day = lagPlot(hour, now), lagPlot(day, now)
 	}
 	return mirrorPage.Write(w, webpage.Frame{Title: title, Refresh: pageRefresh}, s)
+}
+
+// anywhere returns a path that holds in every directory, as a command that is copied from the page has to.
+func anywhere(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
 }
 
 // lookForPage reads what is known of a copy, and where it came from.
@@ -125,6 +129,7 @@ func (s *pageData) take(r *copyReport, upstreams []wire.Upstream, stateDir strin
 	}
 	s.Release = "tidemark-mirror --release " + shellWord(s.Dest)
 	if stateDir != "" {
+		stateDir = anywhere(stateDir) // guard (anywhere(stateDir) -> stateDir): TestThePageOfARelativeStateDir
 		s.Release = "tidemark-mirror --state-dir " + shellWord(stateDir) + " --release " + shellWord(s.Dest)
 	}
 	for _, u := range upstreams {
@@ -171,7 +176,7 @@ var mirrorPage = webpage.New("mirror", `<header><h1>{{.Dest}}</h1>{{if .Exists}}
 <div><dt>Lag: last known to be what the source published</dt><dd class="large">{{with .LagNow}}{{span .}} ago{{else}}never{{end}}</dd></div>
 <div><dt>Source</dt><dd>{{.Source}}</dd><dd class="{{if .Up}}good{{else}}bad{{end}}">{{if .Up}}answers{{else}}did not answer last{{end}}</dd>{{with .SourceState}}<dd class="soft">its tree is {{.}}</dd>{{end}}</div>
 {{with .LastChange}}<div><dt>Last pass that changed something</dt><dd>{{ago $.Now .}}</dd></div>
-{{end}}<div><dt>The copy has</dt><dd>{{noun .Entries "entry" "entries"}}</dd>{{with .Counted}}<dd class="soft">{{noun .Files "file" "files"}}, {{noun .Directories "directory" "directories"}}, {{bytes .Bytes}}</dd>{{end}}{{with .SourceEntries}}<dd class="soft">the source counted {{noun .Files "file" "files"}}, {{bytes .Bytes}}</dd>{{end}}</div>
+{{end}}<div><dt>The copy has</dt><dd>{{noun .Entries "entry" "entries"}}</dd>{{with .Counted}}<dd class="soft">{{noun .Files "file" "files"}}, {{noun .Directories "directory" "directories"}}, {{bytes .Bytes}}{{with .At}}, as counted {{ago $.Now .Time}}{{end}}</dd>{{end}}{{with .SourceEntries}}<dd class="soft">the source counted {{noun .Files "file" "files"}}, {{bytes .Bytes}}{{with .At}}, {{ago $.Now .Time}}{{end}}</dd>{{end}}</div>
 <div><dt>Deletions held</dt><dd{{if .Held}} class="bad"{{end}}>{{noun .Held "entry" "entries"}}</dd></div>
 <div><dt>Left undone by the last pass</dt><dd{{if .Failed}} class="bad"{{end}}>{{noun .Failed "path" "paths"}} failed</dd><dd>{{noun .Incomplete "directory" "directories"}} incomplete</dd></div>
 <div><dt>Not copied</dt><dd>{{number .NotCopied}}</dd><dd class="soft">symlinks, long paths, what the source may not read, what a limit leaves out</dd></div>

@@ -3,6 +3,7 @@ package mirror
 import (
 	"bytes"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,30 @@ func TestMirrorPage(t *testing.T) {
 	require.Contains(t, page, `/copy it&#39;\&#39;&#39;s&#39;</pre>`)
 	b.config.StateDir = t.TempDir()
 	require.Contains(t, b.page(), "There is no copy yet", "another state")
+}
+
+// The command that releases is pasted in another directory than mirror was started in: with a relative --state-dir
+// it found no copy there, or that of somebody else.
+func TestThePageOfARelativeStateDir(t *testing.T) {
+	s, b := overHTTP(t, "a = 1", "b = 2")
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Mkdir("state", 0o755))
+	b.config.StateDir = "state"
+	b.equal(s)
+	b.config.MaxDelete = "0"
+	s.remove("a")
+	require.Error(t, b.once())
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	require.Contains(t, b.page(), "tidemark-mirror --state-dir "+here+"/state --release /")
+}
+
+// The page told how much the copy has now beside what was counted long ago, and did not say so: the two contradicted
+// each other.
+func TestThePageSaysWhenItWasCounted(t *testing.T) {
+	s, b := overHTTP(t, "a = 1")
+	b.equal(s)
+	require.Regexp(t, `1 file, 1 directory, 1 byte, as counted [0-9.]+m?s ago`, b.page())
 }
 
 // While a first copy runs the page says how far it is.

@@ -82,8 +82,12 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("unsettled_total", "Files that changed while they were read, again and again.", s.Unsettled.Load())
 	yield("incomplete", "Directories that the last pass left incomplete.", s.Incomplete.Load())
 	yield("unread_directories", "Directories that the source may not read and the copy never had whole.", s.Unread.Load())
-	yield("root_stamp_seconds", "Stamp of the copy's root, Unix seconds.", s.RootStamp.Load())
-	yield("last_pass_seconds", "When the last pass ended, Unix seconds.", s.LastPass.Load())
+	if stamp := s.RootStamp.Load(); stamp != 0 { // guard (stamp != 0 -> true): TestNoMomentIsTheYear1970
+		yield("root_stamp_seconds", "Stamp of the copy's root, Unix seconds.", stamp)
+	}
+	if at := s.LastPass.Load(); at != 0 { // guard (at != 0 -> true): TestNoMomentIsTheYear1970
+		yield("last_pass_seconds", "When the last pass of this run ended, Unix seconds.", at)
+	}
 	yield("errors_total", "Passes that ended early or could not begin.", s.Errors.Load())
 	yield("source_up", "1: the source answered last time; 0: it did not.", s.Up.Load())
 	if number, changes := s.SourceNumber.Load(), s.SourceChanges.Load(); s.several.Load() {
@@ -96,7 +100,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("print_lost_total", "Lines of --print that were lost because the reader was too slow.", s.PrintLost.Load())
 	if at := s.Confirmed.Load(); at != 0 {
 		yield("last_success_timestamp_seconds", "Until when the copy is known to be what the source published, Unix seconds.", at)
-		yield("lag_seconds", "Seconds since then; an idle source is asked every 45 s.", max(0, time.Now().Unix()-at))
+		yield("lag_seconds", "Seconds since the copy was last known to be what the source published; an idle source is asked every 45 s.", max(0, time.Now().Unix()-at))
 	}
 }
 

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -47,6 +48,22 @@ func TestWhatMetricsSayAfterARestart(t *testing.T) {
 	require.Contains(t, after, "lag_seconds")
 	require.GreaterOrEqual(t, after["last_success_timestamp_seconds"], before["last_success_timestamp_seconds"])
 	require.Positive(t, after["root_stamp_seconds"])
+}
+
+// Before the first pass of a run the metrics said that the last one had ended in 1970, and so the root's stamp of a
+// copy that was never complete.
+func TestNoMomentIsTheYear1970(t *testing.T) {
+	s, b := overHTTP(t, "a = 1")
+	by, _ := b.numbers()
+	for name, value := range by {
+		if strings.HasSuffix(name, "_seconds") {
+			require.NotZero(t, value, name)
+		}
+	}
+	b.equal(s)
+	by, _ = b.numbers()
+	require.Positive(t, by["last_pass_seconds"])
+	require.Positive(t, by["root_stamp_seconds"])
 }
 
 // What failed in the last pass is a number of its own: failed_total grows in healthy mirrors, too.

@@ -17,16 +17,6 @@ type browser struct {
 	r *http.Request
 }
 
-// isBrowser reports whether a request names pages among what it accepts. */* alone does not.
-func isBrowser(r *http.Request) bool {
-	for _, accept := range r.Header["Accept"] {
-		if strings.Contains(accept, "text/html") {
-			return true
-		}
-	}
-	return false
-}
-
 // Unwrap lets http.ResponseController find what is below.
 func (b *browser) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 

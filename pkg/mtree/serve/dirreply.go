@@ -49,7 +49,7 @@ func (h *Handler) form(q *dirRequest, l *mtree.Listing) render.Form {
 		return shown, href
 	}}
 	if q.format.IsPage() {
-		o.Tar, o.Newest, o.Readme, o.Text = h.cfg.Tar, q.snap.State.Prunes(), q.readme.name, q.readme.text
+		o.Tar, o.Token, o.Newest, o.Readme, o.Text = h.cfg.Tar, h.guard.wanted, q.snap.State.Prunes(), q.readme.name, q.readme.text
 		if !q.search {
 			directoriesFirst(l.Entries)
 		}

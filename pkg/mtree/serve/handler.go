@@ -69,9 +69,10 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	guard := newGuard(&c)
 	h := &Handler{
-		cfg: c, tree: t, guard: newGuard(&c), made: time.Now().UTC().Truncate(time.Second), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
-		pageVersion: fmt.Sprintf("%s %t", render.PageVersion(), c.Tar),
+		cfg: c, tree: t, guard: guard, made: time.Now().UTC().Truncate(time.Second), pagePolicy: render.PagePolicy(render.HTML), previewPolicy: render.PagePolicy(render.Preview),
+		pageVersion: fmt.Sprintf("%s %t %t", render.PageVersion(), c.Tar, guard.wanted),
 		cache:       pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
 		rate: newChangeRate(), flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
 		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
@@ -114,7 +115,7 @@ func openTree(c *Config) (*published.Tree, error) {
 func (h *Handler) newHub() *longpoll.Hub {
 	watch, err := dirwatch.New()
 	if err != nil {
-		h.cfg.Log.Warn("long polls look once a second", "error", err)
+		h.cfg.Log.Warn("cannot hear directories: mirrors that wait are told within a second, not at once", "error", err, "remedy", longpoll.HearAgain)
 	}
 	return longpoll.New(h.hubConfig(watch), h.stop.Done())
 }

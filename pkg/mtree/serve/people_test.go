@@ -77,6 +77,18 @@ func TestUnauthorizedSaysWhatToDo(t *testing.T) {
 	require.Equal(t, 1, strings.Count(text.body, "\n"))
 }
 
+// The commands to copy were refused with 401 where a token is needed.
+func TestCommandsSendAToken(t *testing.T) {
+	s := publishWatched(t, serve.Config{Tokens: []string{"secret"}, Tar: true}, map[string]string{"a/f": "1"})
+	page := s.get("/a/", "Accept", acceptsPages, "Authorization", "Bearer secret").body
+	for _, want := range []string{
+		"curl -s -u :TOKEN URL?txt<", "curl -s -u :TOKEN URL?tar | tar x<", "wget -m -np -nH --user=x --password=TOKEN URL<", "tidemark-mirror --token-file FILE URL COPY<",
+	} {
+		require.Contains(t, page, want)
+	}
+	require.NotContains(t, page, "secret")
+}
+
 // ?status is JSON for programs and a page for browsers.
 func TestStatusPage(t *testing.T) {
 	s := publishWatched(t, serve.Config{Version: "1.2<3>", MaxWaiters: 7}, map[string]string{"a": "1"})

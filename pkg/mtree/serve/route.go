@@ -5,13 +5,15 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
+
+	"tidemark/pkg/mtree/serve/internal/negotiate"
 )
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
-	if isBrowser(r) {
+	if negotiate.TakesPages(r) {
 		w = &browser{w, r}
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead

@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
@@ -59,7 +60,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request, t *target) {
 	}
 	report := h.statusOf(s, self, now)
 	a := &reply{about: h.about(s, "", self.MTime, now), cache: "no-store", vary: "Accept"}
-	if t.has(string(render.HTML)) || isBrowser(r) && !t.has(string(render.JSON)) {
+	if t.has(string(render.HTML)) || negotiate.TakesPages(r) && !t.has(string(render.JSON)) {
 		h.statusPage(w, a, s, &report)
 		return
 	}

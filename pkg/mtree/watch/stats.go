@@ -86,7 +86,9 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("journalled_batches_total", "Batches whose changed names were written to the journal.", s.Journalled.Load())
 	yield("unjournalled_batches_total", "Batches whose changed names could not be written to the journal.", s.Unjournalled.Load())
 	yield("print_lost_total", "Lines of --print that were lost because the reader was too slow.", s.PrintLost.Load())
-	yield("root_stamp_seconds", "The root's stamp, Unix seconds.", s.RootStamp.Load())
+	if stamp := s.RootStamp.Load(); stamp != 0 {
+		yield("root_stamp_seconds", "The root's stamp, Unix seconds.", stamp)
+	}
 	if at := s.Checkpoint.Load(); at != 0 {
 		yield("checkpoint_timestamp_seconds", "Up to when all changes are published, Unix seconds; it moves with changes and audits.", at)
 	}

@@ -27,6 +27,8 @@ type fanotifyTake struct {
 	files map[string]uint64  // masks of files that have no directory, by handle
 	found map[string]*merger // those of them that were found, by path of the directory
 	moved bool               // a directory came into the tree, by an event of this read
+
+	removed bool // a directory was removed, or may have been
 }
 
 // read takes the waiting events.
@@ -47,6 +49,7 @@ func (t *fanotifyTake) read() {
 	}
 	if t.Lost != "" {
 		t.resolver.Arrived() // one of the lost events may have been an arrival
+		t.removed = true
 	}
 	t.queue.mu.Lock()
 	defer t.queue.mu.Unlock()
@@ -72,6 +75,7 @@ func (t *fanotifyTake) event(e fanEvent) {
 	if e.isDirMove() && !t.moved {
 		t.move(e)
 	}
+	t.removed = t.removed || e.isDir() && e.mask&unix.FAN_DELETE != 0
 	switch {
 	case e.hasNoDir():
 		t.addFile(e.file, e.mask)
@@ -219,6 +223,9 @@ func (t *fanotifyTake) finish() Events {
 	for path, m := range t.found {
 		m.Path = path
 		t.Dirs = append(t.Dirs, &m.DirEvents)
+	}
+	if t.removed {
+		t.resolver.ReleaseRemoved() // guard: TestRemovedDirectoriesAreLetGo
 	}
 	return t.Events
 }

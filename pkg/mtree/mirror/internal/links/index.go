@@ -49,7 +49,8 @@ func Open(m *state.Marker, root string, log *slog.Logger) (*Index, error) {
 	if lines > 2*x.names.n+10_000 {
 		next, err := x.rewrite(m)
 		if err != nil { // guard: TestAnIndexThatCannotBeWrittenAnew
-			log.Warn("the index of hard links cannot be written anew: it stays as it is", "error", err)
+			log.Warn("the index of hard links cannot be written anew: it stays as it is", "error", err,
+				"remedy", "make room on the file system of DEST: the next start tries again")
 			return x, nil
 		}
 		x.Close()
@@ -82,31 +83,20 @@ func (x *Index) rewrite(m *state.Marker) (*Index, error) {
 	if err := m.Remove(temp); err != nil {
 		return nil, err
 	}
+	next, err := x.writeTo(m, temp)
+	if err != nil {
+		_ = m.Remove(temp)
+	}
+	return next, err
+}
+
+// writeTo writes the file anew under another name, which then replaces it.
+func (x *Index) writeTo(m *state.Marker, temp string) (*Index, error) {
 	next, _, err := open(m, temp, x.file.head, x.log)
 	if err != nil {
 		return nil, err
 	}
-	for place := int64(len(x.file.head)); place < x.file.size && err == nil; {
-		var text string
-		if text, err = x.file.text(place); err != nil {
-			break
-		}
-		if f, _, ok := parseLine(text); ok && f.Same != 0 && x.isNewest(f.Path, place) {
-			if whole := x.newest(f.Same); whole.at != 0 {
-				whole.Path = f.Path
-				next.note(&whole.File)
-			}
-		}
-		if place += int64(len(text)) + 1; len(next.file.pending) > mostKept {
-			err = next.file.write()
-		}
-	}
-	clear(next.behind)
-	clear(next.left)
-	if err == nil {
-		err = next.file.write()
-	}
-	if err == nil {
+	if err = x.noteIn(next); err == nil {
 		err = next.file.file.Sync() // or a power cut may leave neither of the two
 	}
 	if err == nil {
@@ -114,11 +104,32 @@ func (x *Index) rewrite(m *state.Marker) (*Index, error) {
 	}
 	if err != nil {
 		next.Close()
-		_ = m.Remove(temp)
 		return nil, err
 	}
 	next.file.anew = false
 	return next, nil
+}
+
+// noteIn writes the names into another index, as their files are now.
+func (x *Index) noteIn(next *Index) error {
+	for place := int64(len(x.file.head)); place < x.file.size; {
+		text, err := x.file.text(place)
+		if err != nil {
+			return err
+		}
+		if f, _, _ := parseLine(text); x.isNewest(f.Path, place) {
+			if whole := x.newest(f.Same); whole.at != 0 {
+				whole.Path = f.Path
+				next.note(&whole.File)
+			}
+		}
+		if place += int64(len(text)) + 1; len(next.file.pending) > mostKept {
+			if err := next.file.write(); err != nil {
+				return err
+			}
+		}
+	}
+	return next.file.write()
 }
 
 // Close closes the file. What was not committed is lost.
@@ -151,19 +162,21 @@ type line struct {
 }
 
 // newest returns the newest line of a file.
-func (x *Index) newest(same uint64) (is line) {
-	if same == 0 {
-		return is
-	}
-	_, is.at = x.files.find(x.hashFile(same), func(at int64) (ok bool) {
-		var err error
-		is.File, is.before, err = x.file.at(at)
-		return err == nil && is.Same == same
+func (x *Index) newest(same uint64) line {
+	return x.lineOf(&x.files, x.hashFile(same), func(f *File) bool { return f.Same == same })
+}
+
+// lineOf returns the line of a table with this hash for which is says so.
+func (x *Index) lineOf(t *table, hash uint64, is func(f *File) bool) (l line) {
+	t.find(hash, func(at int64) bool {
+		f, before, err := x.file.at(at)
+		if err != nil || !is(&f) {
+			return false
+		}
+		l = line{f, at, before}
+		return true
 	})
-	if is.at == 0 {
-		return line{} // what was read is another file with the same hash
-	}
-	return is
+	return l
 }
 
 // isNewest reports whether the line of this name that begins at a place is its newest one.
@@ -206,22 +219,15 @@ func (x *Index) other(l *line) (next line) {
 func (x *Index) Of(path string) (File, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	f, ok := x.named(path)
-	if !ok {
-		return f.File, false
-	}
-	is := x.newest(f.Same)
+	f, _ := x.named(path)
+	is := x.newest(f.Same) // no file is 0
 	return is.File, is.at != 0
 }
 
 // named returns the newest line of a name; ok is false if it is no link, or no longer one.
 func (x *Index) named(path string) (l line, ok bool) {
-	_, l.at = x.names.find(x.hashName(path), func(at int64) bool {
-		var err error
-		l.File, l.before, err = x.file.at(at)
-		return err == nil && l.Path == path
-	})
-	return l, l.at != 0 && l.Same != 0
+	l = x.lineOf(&x.names, x.hashName(path), func(f *File) bool { return f.Path == path })
+	return l, l.Same != 0
 }
 
 // Note notes a name of a file, as it is in the copy now. If the file of the copy is another one than
@@ -238,23 +244,23 @@ func (x *Index) note(f *File) {
 		return
 	}
 	// Lines that are out of date are only left out at the next start.
-	if x.names.isFull() || x.files.isFull() || x.isIdle() || x.file.size > mostPlace/2 {
+	if x.names.isFull() || x.files.isFull() || x.isIdle() {
 		x.log.Info("more hard links than are remembered: those of before are forgotten")
 		x.forget()
 	}
 	was, had := x.named(f.Path)
 	is := x.newest(f.Same)
 	known := is.at != 0
-	if known && is.Node == f.Node {
-		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept) // another name was noted meanwhile
+	if is.Node == f.Node { // another name was noted meanwhile
+		f.CTime, f.Kept = mtree.Later(f.CTime, is.CTime), mtree.Later(f.Kept, is.Kept)
 	}
-	if had && known && was.Same == f.Same && is.sameBut(f) {
+	if was.Same == f.Same && is.sameBut(f) {
 		return
 	}
 	if had && was.Same != f.Same {
 		x.leave(&was.File)
 	}
-	if known && is.Node != f.Node && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
+	if known && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
 		at := x.file.add(f, is.at)
 		x.index(f, at)
 		if place := x.file.add(&is.File, at); is.Path != f.Path {
@@ -271,7 +277,7 @@ func (x *Index) note(f *File) {
 	x.indexAs(f, x.file.add(f, is.at), isPlace(was.at), isPlace(is.at))
 }
 
-// isIdle reports whether the file is large for the names that it has.
+// isIdle reports whether the file is large for the names that it has. So its places stay far below mostPlace.
 func (x *Index) isIdle() bool {
 	return x.file.size > max(mostIdle, 1024*int64(x.names.n)) // guard (returns false): TestAFileThatIsMostlyOutOfDate
 }
@@ -302,7 +308,7 @@ func (x *Index) Leave(path string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	was, had := x.named(path)
-	if !had || x.dead {
+	if !had {
 		return
 	}
 	x.leave(&was.File)
@@ -312,9 +318,7 @@ func (x *Index) Leave(path string) {
 
 // leave notes that a name left a file: what the others show may have changed, too.
 func (x *Index) leave(name *File) {
-	if f := x.newest(name.Same); f.at != 0 {
-		x.addBehind(behind{name.Same, f.Node}) // guard: TestNamesThatAreBehind
-	}
+	x.addBehind(behind{name.Same, x.newest(name.Same).Node}) // guard: TestNamesThatAreBehind
 	if len(x.left) < mostBehind {
 		x.left[name.Path] = true
 	}
@@ -357,8 +361,8 @@ func (x *Index) Behind(is func(path string, node uint64) bool) map[string]bool {
 	dirs := map[string]bool{}
 	for b := range x.behind {
 		for l, n := x.newest(b.same), 0; l.at != 0 && n < mostNames; n++ {
-			if !dirs[mtree.ParentPath(l.Path)] && x.isNewest(l.Path, l.at) && is(l.Path, b.node) {
-				dirs[mtree.ParentPath(l.Path)] = true
+			if dir := mtree.ParentPath(l.Path); !dirs[dir] && x.isNewest(l.Path, l.at) && is(l.Path, b.node) {
+				dirs[dir] = true
 			}
 			l = x.other(&l)
 		}
@@ -402,7 +406,8 @@ func (x *Index) forget() {
 }
 
 func (x *Index) failed(err error) {
-	x.log.Warn("the index of hard links cannot be written: it is forgotten", "error", err)
+	x.log.Warn("the index of hard links cannot be written: it is forgotten", "error", err,
+		"remedy", "make room on the file system of DEST, and start mirror again")
 	x.dead = true // until the next start
 	x.forget()
 }

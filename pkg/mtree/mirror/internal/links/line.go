@@ -58,16 +58,12 @@ func appendLine(out []byte, f *File, before int64) []byte {
 
 // parseLine is the inverse of appendLine, without the newline.
 func parseLine(line string) (f File, before int64, ok bool) {
-	cut := strings.LastIndexByte(line, ' ')
-	if cut < 0 {
+	words := strings.Split(line, " ")
+	if len(words) != 9 {
 		return f, 0, false
 	}
-	sum, err := strconv.ParseUint(line[cut+1:], 16, 32)
-	if err != nil || uint32(sum) != crc32.ChecksumIEEE([]byte(line[:cut])) { // guard: TestALineThatIsDamaged
-		return f, 0, false
-	}
-	words := strings.Split(line[:cut], " ")
-	if len(words) != 8 {
+	text := strings.TrimSuffix(line, " "+words[8])
+	if words[8] != strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(text))), 16) { // guard: TestALineThatIsDamaged
 		return f, 0, false
 	}
 	var errs [8]error

@@ -2,6 +2,7 @@ package links
 
 import (
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -90,6 +91,18 @@ func TestLines(t *testing.T) {
 		_, _, ok := parseLine(strings.TrimSuffix(string(appendLine(nil, &f, 0)), "\n"))
 		require.False(t, ok, path)
 	}
+	summed := func(text string) string { return fmt.Sprintf("%s %x", text, crc32.ChecksumIEEE([]byte(text))) }
+	const good = "1 2 7 5.000000000 5.000000000 5.000000000 0 a"
+	_, _, ok := parseLine(summed(good))
+	require.True(t, ok)
+	for _, line := range []string{
+		"", " ", "x", " 0", good, good + " ", good + " x", summed(good) + " ", summed(good + " b"), summed(good[2:]),
+		summed("x" + good), summed(strings.Replace(good, " 2 ", " x ", 1)), summed(strings.Replace(good, " 7 ", " x ", 1)),
+		summed(strings.Replace(good, "5.000000000", "x", 1)), summed(strings.Replace(good, " 0 ", " x ", 1)), summed(good + "%2"),
+	} {
+		_, _, ok := parseLine(line)
+		require.False(t, ok, line)
+	}
 }
 
 func FuzzLine(f *testing.F) {
@@ -121,6 +134,9 @@ func TestCommit(t *testing.T) {
 	size := r.file.size + int64(len(r.file.pending))
 	r.Note(file("d", 2, 11))
 	require.Equal(t, size, r.file.size+int64(len(r.file.pending)), "it is known")
+	r.Note(file("b", 1, 10))
+	r.Note(file("a", 1, 10))
+	require.Equal(t, size, r.file.size+int64(len(r.file.pending)), "so is each name, whichever was noted last")
 	r.open("root")
 	r.requireFile(1, file("b", 1, 10))
 	r.requireFile(2, file("c", 2, 11))
@@ -200,8 +216,164 @@ func TestLinesThatPointForward(t *testing.T) {
 	at := r.file.add(&f, 1<<20)
 	r.index(&f, at)
 	r.requireNone(1)
+	_, is := r.named("a")
+	require.False(t, is)
+	require.False(t, r.isName("a")(at))
+	_, place := r.files.find(r.hashFile(1), r.isFile(1))
+	require.Zero(t, place)
 	r.addBehind(behind{1, 10})
-	require.Empty(t, r.Behind(func(string, uint64) bool { return true }))
+	require.Empty(t, r.Behind(everything))
+
+	at = r.file.add(&f, r.file.size+int64(len(r.file.pending)))
+	_, _, err := r.file.at(at)
+	require.ErrorIs(t, err, errLine, "it points at itself")
+	for _, before := range []int64{0, 1} { // at itself, and beyond
+		r.open("root")
+		size := r.file.size
+		require.NoError(t, os.WriteFile(r.path(), appendLine([]byte(r.file.head), &f, size+before), 0o644))
+		r.open("root")
+		require.Equal(t, size, r.file.size)
+		info, err := os.Stat(r.path())
+		require.NoError(t, err)
+		require.Equal(t, size, info.Size(), "it is cut off")
+	}
+}
+
+// everything says that the copy has each name as it was.
+func everything(string, uint64) bool { return true }
+
+// Names, and files, whose hashes are the same are told apart by their lines.
+func TestLinesWithOneHash(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("a", 1, 10))
+	none := func(int64) bool { return false }
+	at := r.newest(1).at
+	require.True(t, r.isName("a")(at))
+	require.False(t, r.isName("b")(at))
+	r.names.put(r.hashName("b"), at, none)
+	r.files.put(r.hashFile(2), at, none)
+	r.requireNone(2)
+	_, ok := r.Of("b")
+	require.False(t, ok)
+	_, place := r.files.find(r.hashFile(2), r.isFile(2))
+	require.Zero(t, place)
+	r.Note(file("b", 2, 11))
+	require.Empty(t, r.Behind(everything))
+	require.Empty(t, r.Left())
+	r.requireFile(1, file("a", 1, 10))
+	r.requireFile(2, file("b", 2, 11))
+}
+
+// The names of a file that still are what its newest name is.
+func TestNamesOfAFile(t *testing.T) {
+	r := newRig(t)
+	require.Empty(t, r.Names(1, 10))
+	for _, path := range []string{"a", "b", "c", "gone", "other"} {
+		r.Note(file(path, 1, 10))
+	}
+	r.Leave("gone")
+	r.Note(file("other", 2, 20))
+	later := file("b", 1, 10)
+	later.CTime = later.CTime.Add(1)
+	r.Note(later)
+	names := func(most int) (paths []string) {
+		for _, f := range r.Names(1, most) {
+			require.Equal(t, later.CTime, f.CTime, "as its newest name has it")
+			paths = append(paths, f.Path)
+		}
+		return paths
+	}
+	require.Equal(t, []string{"b", "c", "a"}, names(10))
+	require.Equal(t, []string{"b", "c"}, names(2))
+	later.Node = 11
+	r.Note(later)
+	require.Equal(t, []string{"b"}, names(10), "the others are another file of the copy")
+	r.Note(file("b", 1, 12))
+	require.Empty(t, names(10), "its one name had a version that was not the last")
+}
+
+// Of a file with very many lines only the newest are looked at.
+func TestAFileWithManyLines(t *testing.T) {
+	r := newRig(t)
+	r.Note(file("first", 1, 7))
+	for node := range uint64(mostNames - 1) {
+		r.Note(file("a", 1, 1000+node))
+	}
+	r.Note(file("a", 1, 7))
+	require.Len(t, r.Names(1, 10), 1)
+	clear(r.behind)
+	r.addBehind(behind{1, 7})
+	require.Empty(t, r.Behind(func(path string, _ uint64) bool { return path == "first" }))
+}
+
+// Names that left their files, and those that could not be looked at, are told once, by their directories.
+func TestNamesThatLeft(t *testing.T) {
+	r := newRig(t)
+	one := file("new/d", 3, 30)
+	one.CTime = mtree.Unix(-5, 0)
+	r.Note(one)
+	r.Note(file("new/d", 3, 31))
+	r.Behind(everything)
+	require.Empty(t, r.Left(), "it has the same file at the source")
+	for _, path := range []string{"a/f", "b/f", "c/f"} {
+		r.Note(file(path, 1, 10))
+	}
+	require.Empty(t, r.Behind(everything))
+	require.Empty(t, r.Left())
+	size := len(r.file.pending)
+	r.Leave("nothing")
+	require.Len(t, r.file.pending, size)
+	require.Empty(t, r.Left())
+	r.Leave("a/f")
+	_, known := r.Find(0)
+	require.False(t, known)
+	r.Note(file("b/f", 2, 20))
+	require.Equal(t, map[string]bool{"a": true, "b": true}, r.Left())
+	require.Empty(t, r.Left())
+	r.Note(file("a/f", 1, 10))
+	require.Empty(t, r.Left(), "it had left before")
+
+	require.Equal(t, map[string]bool{"a": true, "c": true}, r.Behind(everything))
+	r.Doubt("u/f")
+	require.Equal(t, map[string]bool{"u": true}, r.Behind(everything))
+	require.Empty(t, r.Behind(everything))
+	r.Leave("a/f")
+	r.Doubt("u/f")
+	r.Forget()
+	require.Empty(t, r.left)
+	require.Empty(t, r.behind)
+	require.Empty(t, r.Behind(everything))
+}
+
+// Of a directory one name that shows what its file was is enough: the others are not looked at.
+func TestNamesOfADirectory(t *testing.T) {
+	r := newRig(t)
+	for _, path := range []string{"d/a", "d/b", "e/c"} {
+		r.Note(file(path, 1, 10))
+	}
+	r.Note(file("e/c", 1, 11))
+	asked := 0
+	require.Equal(t, map[string]bool{"d": true}, r.Behind(func(path string, _ uint64) bool { asked++; return path != "e/c" }))
+	require.Equal(t, 2, asked)
+}
+
+// What waits to be told is bounded.
+func TestNamesThatWaitAreBounded(t *testing.T) {
+	r := newRig(t)
+	for i := range mostBehind - 1 {
+		path := fmt.Sprint(i)
+		r.left[path], r.unsure[path], r.behind[behind{uint64(i), 1}] = true, true, true
+	}
+	for range 2 {
+		for _, path := range []string{"a", "b"} {
+			r.leave(&File{Path: path, Same: 1 << 40})
+			r.Doubt(path + "/f")
+		}
+		require.Len(t, r.left, mostBehind)
+		require.Len(t, r.unsure, mostBehind)
+		r.addBehind(behind{1, 2})
+		require.Len(t, r.behind, mostBehind)
+	}
 }
 
 // The other names of a file are behind if one of them becomes another file, or one of another file.
@@ -230,6 +402,10 @@ func TestNamesThatAreBehind(t *testing.T) {
 // counts, and the other name is behind.
 func TestANameOfAnEarlierVersion(t *testing.T) {
 	r := newRig(t)
+	first := file("old", 2, 20)
+	first.CTime = mtree.Unix(-5, 0)
+	r.Note(first)
+	require.Empty(t, r.behind, "nothing was known of it")
 	later := file("a", 1, 10)
 	later.CTime = later.CTime.Add(1)
 	r.Note(later)
@@ -237,6 +413,9 @@ func TestANameOfAnEarlierVersion(t *testing.T) {
 	r.requireFile(1, later)
 	require.Equal(t, map[string]bool{"d": true}, r.Behind(func(path string, node uint64) bool { return path == "d/b" && node == 11 }))
 	r.Note(file("a", 1, 12))
+	r.requireFile(1, later)
+	r.Commit(false)
+	r.open("root")
 	r.requireFile(1, later)
 	f := file("c", 1, 10)
 	r.Note(f)
@@ -294,11 +473,13 @@ func TestIndexAgainstAModel(t *testing.T) {
 		if step%1000 != 0 {
 			continue
 		}
-		for path, same := range names {
+		for i := range 500 {
+			path := fmt.Sprintf("d%d/f", i)
 			f, ok := r.Of(path)
-			require.True(t, ok)
+			same, is := names[path]
+			require.Equal(t, is, ok)
 			require.Equal(t, same, f.Same)
-			require.Equal(t, nodes[same], f.Node)
+			require.True(t, !is || nodes[same] == f.Node)
 		}
 	}
 }
@@ -312,6 +493,57 @@ func TestTooManyNames(t *testing.T) {
 	r.requireNone(1)
 	r.requireFile(2, file("b", 2, 11))
 	require.Len(t, r.names.slots, someSlots)
+	r.files.n = mostSlots / 4 * 3 // each name was of many files
+	r.Note(file("c", 3, 12))
+	r.requireNone(2)
+
+	// A file that somebody made.
+	for _, n := range []*int{&r.names.n, &r.files.n} {
+		r.Forget()
+		*n = mostSlots / 4 * 3
+		f := file("d", 4, 13)
+		r.index(&f, r.file.add(&f, 0))
+		*n = 0
+		r.requireNone(4)
+		_, is := r.named("d")
+		require.False(t, is)
+	}
+}
+
+// A table finds what was put there, however many there are, and looks at no other.
+func TestTable(t *testing.T) {
+	const many = 10_000
+	var x table
+	hashes := map[int64]uint64{}
+	random := rand.New(rand.NewPCG(1, 1))
+	looked := 0
+	is := func(at int64) func(int64) bool { return func(is int64) bool { looked++; return is == at } }
+	for at := int64(1); at <= many; at++ {
+		if hashes[at] = random.Uint64(); at == 2 {
+			hashes[at] = hashes[1]
+		}
+		x.put(hashes[at], at, is(at))
+		require.EqualValues(t, at, x.n)
+	}
+	require.Less(t, looked, 10)
+	for at, hash := range hashes {
+		if at <= 2 {
+			continue
+		}
+		looked = 0
+		_, found := x.find(hash, is(at))
+		require.Equal(t, at, found)
+		require.Equal(t, 1, looked)
+		_, found = x.find(hash, func(int64) bool { return false })
+		require.Zero(t, found)
+		x.put(hash, at+many, is(at))
+	}
+	require.Equal(t, many, x.n, "those were replaced")
+	for at := int64(1); at <= 2; at++ {
+		_, found := x.find(hashes[at], is(at))
+		require.Equal(t, at, found, "both have one hash")
+	}
+	require.LessOrEqual(t, many, len(x.slots)/4*3)
 }
 
 // Nor does the file grow for ever, while a few names change again and again.

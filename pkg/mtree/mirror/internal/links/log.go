@@ -67,11 +67,8 @@ func (l *log) add(f *File, before int64) (at int64) {
 	return at
 }
 
-// write writes what is pending. System calls: pwrite.
+// write writes what is pending, if there is anything. System calls: pwrite.
 func (l *log) write() error {
-	if len(l.pending) == 0 {
-		return nil
-	}
 	n, err := l.file.WriteAt(l.pending, l.size)
 	if err != nil {
 		return err

@@ -31,6 +31,14 @@ func Format(r *http.Request, query wire.Query) (f render.Format, explicit bool) 
 	return render.HTML, false
 }
 
+// TakesPages reports whether a request names pages among what it accepts, and nothing that it would rather have: what is
+// for people comes as a page then. */* alone does not name them.
+func TakesPages(r *http.Request) bool {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	html := quality(accept, "text/html")
+	return html > 0 && html >= max(quality(accept, "text/plain"), quality(accept, "application/json")) // guard (html > 0 -> true): TestTakesPages
+}
+
 // takesAnything reports whether an Accept field names nothing, or */* only.
 func takesAnything(accept string) bool {
 	for part := range strings.SplitSeq(accept, ",") {

@@ -23,6 +23,29 @@ func request(headers ...string) *http.Request {
 	return r
 }
 
+// A program that refused pages (text/html;q=0), or would rather have JSON, got a page all the same for ?status and for
+// refusals, and one that wrote it in capitals got none.
+func TestTakesPages(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"":                                  false,
+		"*/*":                               false,
+		"text/*":                            false,
+		"text/html":                         true,
+		"TEXT/HTML":                         true,
+		"text/htmlx":                        false,
+		"text/html;q=0":                     false,
+		"text/html;q=0, */*":                false,
+		"text/html;q=0.1":                   true,
+		"application/json, text/html":       true,
+		"application/json, text/html;q=0.5": false,
+		"text/plain, text/html;q=0.9":       false,
+		"text/html;q=0.9, application/xml;q=0.8, */*": true,
+	} {
+		require.Equal(t, want, negotiate.TakesPages(request("Accept", accept)), accept)
+	}
+	require.True(t, negotiate.TakesPages(request("Accept", "image/png", "Accept", "text/html")))
+}
+
 // The query decides about the format, then Accept, then the client's name.
 func TestFormat(t *testing.T) {
 	for _, test := range []struct {

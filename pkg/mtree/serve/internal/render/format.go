@@ -44,6 +44,7 @@ type Options struct {
 
 	// What the page offers besides.
 	Tar    bool   // the subtree as a tar stream
+	Token  bool   // commands that send a token: without one they are refused
 	Newest bool   // the newest changes
 	Readme string // name of a file whose text the page shows; "": none
 	Text   string // the text

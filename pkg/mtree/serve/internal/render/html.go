@@ -222,10 +222,14 @@ func (f *htmlForm) Tail(dst []byte) []byte {
 		dst = appendLines(append(dst, "</h2><div>"...), f.o.Text)
 		dst = append(dst, "</div></section>\n"...)
 	}
-	dst = append(dst, "<footer>As text, and as a copy that keeps up:\n<pre tabindex=\"0\">curl -s URL?txt</pre>\n"...)
-	dst = append(dst, "<pre tabindex=\"0\">wget -m -np -nH URL</pre>\n<pre tabindex=\"0\">tidemark-mirror URL COPY</pre>"...)
+	curl, wget, mirror := "curl -s ", "wget -m -np -nH ", "tidemark-mirror "
+	if f.o.Token {
+		curl, wget, mirror = curl+"-u :TOKEN ", wget+"--user=x --password=TOKEN ", mirror+"--token-file FILE "
+	}
+	dst = append(dst, "<footer>As text, and as a copy that keeps up:\n<pre tabindex=\"0\">"+curl+"URL?txt</pre>\n"...)
+	dst = append(dst, "<pre tabindex=\"0\">"+wget+"URL</pre>\n<pre tabindex=\"0\">"+mirror+"URL COPY</pre>"...)
 	if f.o.Tar {
-		dst = append(dst, "\n<pre tabindex=\"0\">curl -s URL?tar | tar x</pre>"...)
+		dst = append(dst, "\n<pre tabindex=\"0\">"+curl+"URL?tar | tar x</pre>"...)
 	}
 	dst = append(dst, "</footer>\n<script>"...)
 	return append(append(dst, pageScript...), "</script>\n</body></html>\n"...)
