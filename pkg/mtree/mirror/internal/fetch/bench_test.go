@@ -30,6 +30,7 @@ type bench struct {
 	order []int                  // in which files come; nil: as they are wanted
 	part  source.Dir             // what the source tells later
 	want  []source.Wanted        // what it was asked for
+	sums  bool                   // it asks for the sums of the copy's versions
 	begun int                    // how often a directory was made ready
 }
 
@@ -46,7 +47,7 @@ func newBench(t *testing.T, paths ...string) *bench {
 }
 
 // Fetch implements Source.
-func (b *bench) Fetch(_ context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+func (b *bench) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
 	b.want = want
 	return func(yield func(int, source.File) bool) {
 		order := b.order
@@ -57,6 +58,10 @@ func (b *bench) Fetch(_ context.Context, want []source.Wanted) iter.Seq2[int, so
 			}
 		}
 		for _, i := range order {
+			if b.sums && want[i].Old != nil {
+				_, err := want[i].Old.Sums(ctx, 64<<10)
+				require.NoError(b.t, err)
+			}
 			if f, ok := b.files[want[i].Path]; ok && !yield(i, f) {
 				return
 			}

@@ -531,6 +531,9 @@ func (b *bench) fetchWithout(n int, g Group) (failed bool) {
 	}
 	lost := int64(len(h.Failed)) + h.Gone
 	require.EqualValues(b.t, 1, lost+int64(len(h.Names)), call)
+	if strings.HasPrefix(call, "fsync ") {
+		require.NotZero(b.t, lost, "what is not on the disk did not come")
+	}
 	is, staged := b.text("d/f"), slices.DeleteFunc(b.staging(), func(name string) bool { return strings.HasPrefix(name, "part-") })
 	switch {
 	case len(h.Deletions) > 0:
