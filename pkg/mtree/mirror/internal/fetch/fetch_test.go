@@ -192,6 +192,31 @@ func TestLimitsOfAnAnswer(t *testing.T) {
 	}
 }
 
+// What has no size until it has come is read as far as it may be large, and no further; another one has the size
+// that was announced.
+func TestHowMuchIsReadOfALargeFile(t *testing.T) {
+	for name, test := range map[string]struct {
+		limits limits.Limits
+		size   int64 // announced
+		text   string
+		says   string
+		most   int // bytes that are read
+	}{
+		"no size":          {limits.Limits{MaxSize: 4}, -1, strings.Repeat("x", 1<<20), "refused 1", 256 << 10},
+		"no limit":         {limits.Limits{MinSize: 1}, -1, strings.Repeat("x", 1<<20), "bytes 1048576, came f, made 1, verified f", 1 << 20},
+		"more than it has": {limits.Limits{MaxSize: 5}, 4, "123456", "failed 1", 6},
+		"not empty":        {limits.Limits{MaxSize: 5}, 0, "123456", "failed 1", 6},
+	} {
+		b := newBench(t, "d/")
+		b.env.Limits = test.limits
+		body := &counted{Reader: strings.NewReader(test.text)}
+		g := group("d", b.gives("d/f", test.text, func(_ *mtree.Entry, f *source.File) { f.Got.Size, f.Body = test.size, body }))
+		g.Approx = roughly("f")
+		require.Equal(t, test.says, said(&b.fetchAll(g)[0]), name)
+		require.LessOrEqual(t, body.bytes, test.most, name)
+	}
+}
+
 // Why a file came whole is told, if it came.
 func TestWhyAFileCameWhole(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -425,6 +450,7 @@ func TestNamesThatAFetchNotes(t *testing.T) {
 		"a link":                       {edits: []edit{linked}, is: 7},
 		"a link over a file":           {over: "d/f", edits: []edit{linked}, was: true, is: 7},
 		"no link":                      {was: true},
+		"never one":                    {},
 		"another":                      {edits: []edit{linked, later}, was: true},
 		"of a size that shows":         {edits: []edit{linked, unsized}, is: 7},
 		"in another tree":              {edits: []edit{linked}, was: true, nest: true},
@@ -448,6 +474,8 @@ func TestNamesThatAFetchNotes(t *testing.T) {
 				b.Refuse(test.fail, unix.EIO, 1)
 			}
 			b.fetchAll(g)
+			index.Commit(false)
+			require.Equal(t, test.was || test.is != 0, strings.Contains(b.text(".tidemark/"+links.Name), "d/f"))
 			f, ok := index.Of("d/f")
 			require.Equal(t, test.is != 0, ok)
 			require.Equal(t, test.is, f.Same)
@@ -534,6 +562,9 @@ func (b *bench) fetchWithout(n int, g Group) (failed bool) {
 	if strings.HasPrefix(call, "fsync ") {
 		require.NotZero(b.t, lost, "what is not on the disk did not come")
 	}
+	if _, begun := b.doubts("d"); len(h.Names) > 0 {
+		require.True(b.t, begun, "%s: it is not known that the directory changed", call)
+	}
 	is, staged := b.text("d/f"), slices.DeleteFunc(b.staging(), func(name string) bool { return strings.HasPrefix(name, "part-") })
 	switch {
 	case len(h.Deletions) > 0:
@@ -548,4 +579,38 @@ func (b *bench) fetchWithout(n int, g Group) (failed bool) {
 	}
 	require.Empty(b.t, staged, call)
 	return call != ""
+}
+
+// What was kept of a large file is not used if the source sends it from its beginning, and is an error if the
+// source goes on elsewhere. It gets the group that a file made in its directory has.
+func TestWhatWasKeptOfALargeFile(t *testing.T) {
+	b := newBench(t, "d/")
+	require.NoError(t, b.Shell.Chown("/copy/d", 5))
+	require.NoError(t, b.Shell.Chmod("/copy/d", 0o2755))
+	c := b.continued("d/f", 7, strings.NewReader(strings.Repeat("x", leastPartial)))
+	f := b.files["d/f"]
+	f.From = 0
+	b.files["d/f"] = f
+	require.Equal(t, "bytes 8388608, came f, made 1, verified f", said(b.fetch("d", c)))
+	require.Equal(t, strings.Repeat("x", leastPartial), b.text("d/f"))
+	require.EqualValues(t, 5, b.owned("d/f")[1])
+
+	b = newBench(t, "d/")
+	c = b.continued("d/f", 7, strings.NewReader("x"))
+	f = b.files["d/f"]
+	f.From = 6
+	b.files["d/f"] = f
+	require.ErrorContains(t, b.failed(b.fetch("d", c)), "changed its size")
+	require.Empty(t, b.staging())
+	_, kept, err := b.env.tempFile(b.env.Copy.Replica.Root, "d", c, &b.want[0], &f, 0o644)
+	require.Error(t, err)
+	require.False(t, kept)
+	b.Fail = func(call string) error { return unix.EIO }
+	_, kept, err = b.env.tempFile(b.env.Copy.Replica.Root, "d", c, &b.want[0], &f, 0o644)
+	require.ErrorIs(t, err, unix.EIO)
+	require.False(t, kept)
+	b.Fail = nil
+
+	c.Want.Has &^= mtree.HasCTime
+	require.Empty(t, partKey("d", c.Want), "its versions cannot be told apart")
 }

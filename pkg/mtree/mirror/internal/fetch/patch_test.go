@@ -127,6 +127,12 @@ func TestOldSumsAreBounded(t *testing.T) {
 	require.Zero(t, s.block("large"))
 	s.put("9", disk.Info{}, 0, nil)
 	require.Equal(t, len(s.files)*mostOldSums/4, s.held)
+	s = OldSums{}
+	s.put("a", disk.Info{}, testBlock, make([]source.Digest, mostOldSums-1))
+	s.put("b", disk.Info{}, testBlock, make([]source.Digest, 1))
+	require.Len(t, s.files, 2, "as many as may be")
+	s.put("a", disk.Info{}, testBlock, make([]source.Digest, mostOldSums))
+	require.NotZero(t, s.block("a"))
 	var none *OldSums
 	none.put("f", disk.Info{}, testBlock, []source.Digest{{1}})
 	require.Nil(t, none.get("f", &disk.Info{}, testBlock))
