@@ -307,6 +307,11 @@ func TestTheEndOfAFetch(t *testing.T) {
 	h := b.fetch("d", c)
 	require.Equal(t, "bytes 5, came f, made 1", said(h))
 	require.NotNil(t, h.Told)
+
+	b.part.Part = nil // a whole listing is no answer to that
+	h = b.fetch("d", b.gives("d/f", "12345", later))
+	require.Equal(t, "bytes 5, came f, changed 1, moved 1, over f", said(h))
+	require.Nil(t, h.Told)
 }
 
 // A large file is not read if its name is taken for that of another entry, or if it may not replace the
