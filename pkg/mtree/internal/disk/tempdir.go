@@ -20,6 +20,7 @@ func (s *Staging) CreateDir(mode uint32) (*TempDir, error) {
 	name := s.Name()
 	dir, err := s.dir.MakeDir(name, mode)
 	if err != nil {
+		_ = s.dir.RemoveTree(name) // it may have been made, and not be opened
 		return nil, err
 	}
 	dir.unseen = true

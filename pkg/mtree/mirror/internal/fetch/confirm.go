@@ -109,8 +109,7 @@ func (f *changedFile) toldBy(part *mtree.Listing) (told, same bool) {
 	}
 	is, want := &part.Entries[at], f.want
 	want.Size, want.MTime, want.CTime = is.Size, is.MTime, is.CTime
-	return true, is.Kind == mtree.File &&
-		*is == want && // guard: TestWhatConfirmsAFile
+	return true, *is == want && // guard (without *is == want): TestWhatConfirmsAFile
 		is.Has&f.got.Has&mtree.HasCTime != 0 && // guard: TestWhatConfirmsAFile
 		source.SameFile(is, &f.got) // guard: TestWhatConfirmsAFile
 }

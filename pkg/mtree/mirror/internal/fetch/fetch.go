@@ -110,9 +110,7 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
 	}
-	if o.Patch == nil {
-		o.Body = f.arriving(o.Body)
-	}
+	o.Body = f.arriving(o.Body) // nil for a patch: offerOld sees to its bytes
 	h := it.result
 	came, err := f.env.put(f.ctx, f.dir, it, w, &o)
 	if err != nil {
@@ -120,9 +118,7 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	}
 	h.Names = append(h.Names, strings.Clone(o.Got.Name)) // else it keeps the whole listing in memory
 	h.Bytes += came
-	if o.Patch != nil { // guard: TestBytesThatWereInTheCopy
-		h.Copied += max(0, o.Got.Size-o.From-came)
-	}
+	h.Copied += max(0, o.Got.Size-o.From-came) // guard: TestBytesThatWereInTheCopy
 	switch have := it.change.Have; {
 	case have == nil:
 		h.Made++
@@ -287,6 +283,10 @@ func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, neste
 	if err != nil {
 		return err
 	}
+	if err := temp.Keep(); err != nil { // guard: TestEachCallOfAFetchThatFails
+		env.Copy.Replica.Abandon(&d)
+		return err
+	}
 	h.Deletions = append(h.Deletions, d)
-	return temp.Keep()
+	return nil
 }

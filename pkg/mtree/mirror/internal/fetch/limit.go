@@ -25,10 +25,7 @@ func (r *limitedReader) most() int {
 }
 
 func (r *limitedReader) Read(buf []byte) (int, error) {
-	if most := r.most(); len(buf) > most {
-		buf = buf[:most]
-	}
-	n, err := r.in.Read(buf)
+	n, err := r.in.Read(buf[:min(len(buf), r.most())])
 	if n > 0 {
 		if waitErr := r.limit.WaitN(r.ctx, n); waitErr != nil {
 			return n, waitErr

@@ -56,3 +56,15 @@ func TestBWLimitIsShared(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(buf []byte) (int, error) { return len(buf), nil }
+
+// A read is no longer than its buffer, and a stop is told.
+func TestAReadUnderALimit(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	in := &limitedReader{ctx, endless{}, rate.NewLimiter(1<<20, 1<<20)}
+	n, err := in.Read(make([]byte, 10, 1<<10))
+	require.NoError(t, err)
+	require.Equal(t, 10, n)
+	cancel()
+	_, err = in.Read(make([]byte, 10))
+	require.ErrorIs(t, err, context.Canceled)
+}

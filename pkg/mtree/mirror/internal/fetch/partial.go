@@ -46,7 +46,7 @@ func (env *Env) tempFile(dir *disk.Dir, path string, c mtree.Change, want *sourc
 		return nil, false, err
 	}
 	d.Inherit(dir)
-	if f.From == 0 && size > 0 {
+	if f.From == 0 {
 		err = d.Rewind()
 	} else if f.From != size {
 		err = errors.New("a partial file changed its size")

@@ -23,6 +23,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 		{func(e *mtree.Entry) { e.CTime = e.CTime.Add(1) }, false},
 		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
 		{func(e *mtree.Entry) { e.Hot = true }, false},
+		{func(e *mtree.Entry) { e.Has = 0 }, false},
 	} {
 		f := &source.File{Got: e}
 		change.edit(&f.Got)

@@ -33,7 +33,7 @@ const mostUnlike = 64
 // offerOld lets the source send only what differs from the file that the copy has; it returns nil if
 // there is none. What comes is read through taken.
 func (env *Env) offerOld(c mtree.Change, w *source.Wanted, taken func(io.Reader) io.Reader) *oldFile {
-	if c.Have == nil || c.Have.Kind != mtree.File || c.Have.Size == 0 || c.Want.Size < wire.LeastPatched {
+	if c.Have == nil || c.Have.Kind != mtree.File || c.Want.Size < wire.LeastPatched {
 		return nil
 	}
 	if c.Have.Size > mostUnlike*c.Want.Size || c.Want.Size > mostUnlike*c.Have.Size { // guard: TestSizesThatAreFarApart
@@ -80,7 +80,6 @@ var errOldChanged = errors.New("the copy's file changed while it was read")
 func (o *oldFile) close() {
 	if o != nil && o.file != nil {
 		_ = o.file.Close()
-		o.file = nil
 	}
 }
 
@@ -115,7 +114,7 @@ func (o *oldFile) unchanged() error {
 	now, err := o.file.Stat()
 	if is := &o.file.Info; err == nil && !sameVersion(&now, is) {
 		// Another name of it came or went: that moves the ctime, too.
-		if now.Links == is.Links || now.Node != is.Node || now.Size != is.Size || now.MTime != is.MTime { // guard (always): TestANameOfAFileThatIsPatched
+		if now.Links == is.Links || now.Size != is.Size || now.MTime != is.MTime { // guard (always): TestANameOfAFileThatIsPatched
 			err = errOldChanged
 		}
 	}
@@ -197,7 +196,8 @@ func (env *Env) placePatched(dir *disk.Dir, temp *disk.TempFile, w *source.Wante
 	if err := env.Copy.Replica.Place(temp, dir, w.Path); err != nil {
 		return err
 	}
-	if now, err := dir.Stat(w.Name); err != nil || !env.OldSums.keep(w.Path, &written, &now, patch) {
+	now, _ := dir.Stat(w.Name) // after an error it is no file
+	if !env.OldSums.keep(w.Path, &written, &now, patch) {
 		env.OldSums.put(w.Path, disk.Info{}, 0, nil)
 	}
 	return nil

@@ -15,12 +15,12 @@ var errRefused = errors.New("it is left out by --min-size, --max-size or --max-a
 // what is read.
 func (env *Env) refuseArrived(want *source.Wanted, f *source.File) error {
 	_, open := want.Approx.Of(want.Name)
-	if env.Limits.None() || !open && want.Is(&f.Got) {
+	if !open && want.Is(&f.Got) {
 		return nil
 	}
 	got := &f.Got
 	switch now := env.Copy.Replica.Now(); {
-	case env.Limits.RefuseAge(got.MTime, now), got.Size >= 0 && env.Limits.RefuseSize(got.Size, got.Size): // guard: TestWhatOnlyTheAnswerTells
+	case env.Limits.RefuseAge(got.MTime, now), env.Limits.RefuseSize(got.Size, got.Size): // guard: TestWhatOnlyTheAnswerTells
 		if !open { // guard: TestAFileThatGrowsBeforeItIsFetched
 			return source.ErrChanging
 		}

@@ -25,7 +25,7 @@ var zeroBytes [leastHole]byte
 
 // Write implements io.Writer.
 func (s *sparseFile) Write(p []byte) (written int, err error) {
-	for written < len(p) {
+	for {
 		run := zeroRun(p[written:])
 		s.zeros += int64(run)
 		if written += run; written == len(p) {
@@ -60,17 +60,11 @@ func (s *sparseFile) end() error {
 // zeros that is a hole, or with which p ends.
 func dataBefore(p []byte) int {
 	for at := 0; at < len(p); {
-		run := zeroRun(p[at:min(at+holeBlock, len(p))])
-		if at+run == len(p) || run == holeBlock {
-			run = zeroRun(p[at:])
-			start := len(bytes.TrimRight(p[:at], "\x00"))
-			if end := at + run; end == len(p) || end-start >= leastHole {
-				return start
-			}
-			at += run
-			continue
+		run := zeroRun(p[at:])
+		if start := len(bytes.TrimRight(p[:at], "\x00")); at+run-start >= leastHole {
+			return start
 		}
-		at = min(at+holeBlock, len(p))
+		at += max(run, holeBlock)
 	}
 	return len(bytes.TrimRight(p, "\x00"))
 }

@@ -76,6 +76,7 @@ func TestSparseFile(t *testing.T) {
 		slicesOf(x, zeros(leastHole), x), slicesOf(x, zeros(leastHole-1), x), slicesOf(x[:1], zeros(leastHole), x[:1]),
 		slicesOf(zeros(leastHole+7), x, zeros(leastHole+9)), slicesOf(x, zeros(5<<20+3), x[:5], zeros(100)),
 		slicesOf(x[:holeBlock], zeros(leastHole), x[:holeBlock], zeros(holeBlock), x[:holeBlock], zeros(leastHole+holeBlock)),
+		slicesOf(zeros(mostZeros+holeBlock), x), // a hole that goes on behind what was written
 	}
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -150,6 +151,34 @@ func TestAHoleThatCannotBeMade(t *testing.T) {
 		disk.Fail = nil
 		require.ErrorIs(t, err, unix.EFBIG)
 		require.True(t, replica.IsLocal(err))
+		temp.Discard()
+	}
+}
+
+// A short run of zeros is written with what stands around it, and zeros are brought into the file now and then.
+func TestCallsOfASparseFile(t *testing.T) {
+	b := newBench(t)
+	x := bytes.Repeat([]byte("x"), holeBlock)
+	for name, test := range map[string]struct {
+		text         []byte
+		writes, size int
+	}{
+		"a short run": {slicesOf(x, make([]byte, 2*holeBlock), x), 1, 4 * holeBlock},
+		"a long one":  {slicesOf(x, make([]byte, leastHole), x), 2, leastHole + 2*holeBlock},
+		"zeros":       {make([]byte, mostZeros), 0, mostZeros},
+		"some zeros":  {make([]byte, mostZeros-1), 0, 0},
+	} {
+		temp, err := b.env.Copy.Replica.Staging.Create(b.env.Copy.Replica.Root, "f", true, 0o644)
+		require.NoError(t, err)
+		s := &sparseFile{f: temp}
+		b.Made("")
+		n, err := s.Write(test.text)
+		require.NoError(t, err)
+		require.Len(t, test.text, n)
+		require.Equal(t, test.writes, b.Made("write"), name)
+		info, err := temp.Stat()
+		require.NoError(t, err)
+		require.EqualValues(t, test.size, info.Size, name)
 		temp.Discard()
 	}
 }

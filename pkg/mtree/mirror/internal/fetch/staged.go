@@ -41,7 +41,8 @@ func (f *fetching) openStaged(t *Target) *disk.TempDir {
 	if err != nil {
 		return nil
 	}
-	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.Path, t.Begun, t.Doubts) != nil {
+	_ = temp.Inherit(dir) // if it fails, they differ
+	if !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.Path, t.Begun, t.Doubts) != nil {
 		temp.Discard()
 		return nil
 	}

@@ -66,7 +66,7 @@ func (w Writer) PlaceCopy(dir *disk.Dir, path string, c mtree.Change, body io.Re
 	if err != nil {
 		return err
 	}
-	if c.Have != nil && c.What&(mtree.Type|mtree.Content) != 0 { // guard: TestBackupOfLinkedModes
+	if c.What&(mtree.Type|mtree.Content) != 0 { // guard: TestBackupOfLinkedModes
 		return w.Replica.Place(temp, dir, path)
 	}
 	return temp.Place(dir, c.Want.Name)
@@ -79,7 +79,7 @@ func (w Writer) copyBody(temp *disk.TempFile, body io.Reader) (size int64, err e
 	out, end := w.writer(temp)
 	size, err = copyBytes(out, body)
 	// If body broke off, its zeros count as what came.
-	if endErr := end(); endErr != nil && err == nil { // guard: TestAHoleThatCannotBeMade
+	if endErr := end(); err == nil { // guard: TestAHoleThatCannotBeMade
 		err = replica.Local(endErr)
 	}
 	return size, err
@@ -102,12 +102,10 @@ func copyBytes(f io.Writer, body io.Reader) (size int64, err error) {
 	defer copyBuffers.Put(buf)
 	for {
 		n, err := body.Read(buf[:])
-		if n > 0 {
-			if _, err := f.Write(buf[:n]); err != nil {
-				return size, replica.Local(err)
-			}
-			size += int64(n)
+		if _, err := f.Write(buf[:n]); err != nil {
+			return size, replica.Local(err)
 		}
+		size += int64(n)
 		if err == io.EOF {
 			return size, nil
 		}
