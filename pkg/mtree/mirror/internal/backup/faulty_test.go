@@ -553,3 +553,125 @@ func TestWhatIsNotExpired(t *testing.T) {
 	k.b.Close()
 	require.ErrorIs(t, expire(t.Context(), 0), fs.ErrClosed)
 }
+
+// A path for which no directory has room is an error, and so is a time at which none can be made.
+func TestAPathThatIsTakenEverywhere(t *testing.T) {
+	k := opened(t, 0, "/copy/f")
+	k.Refuse("rename f", unix.EEXIST, -1)
+	_, err := k.move("f")
+	require.ErrorContains(t, err, "backup directory: file already exists")
+	require.NotErrorIs(t, err, fs.ErrExist, "nobody takes it for what is in the copy")
+	require.Len(t, k.Shell.Names("/backup"), mostTurns)
+	k.b.end()
+	k.Fail = func(call string) error {
+		if strings.HasPrefix(call, "mkdir 2023-") {
+			return unix.EEXIST
+		}
+		return nil
+	}
+	_, err = k.move("f")
+	require.ErrorContains(t, err, "backup directory: file already exists")
+	require.Empty(t, k.Shell.Names("/backup"))
+	k.Fail = nil
+	_, err = k.move("f")
+	require.NoError(t, err)
+	require.NotEmpty(t, k.kept())
+}
+
+// Only the directory that is in use makes room for another.
+func TestWhoLeavesADirectory(t *testing.T) {
+	k := opened(t, 0)
+	first, err := k.b.turn()
+	require.NoError(t, err)
+	again, err := k.b.turn()
+	require.NoError(t, err)
+	require.Same(t, first, again)
+	k.b.leave(first)
+	second, err := k.b.turn()
+	require.NoError(t, err)
+	require.NotEqual(t, first.name, second.name)
+	k.b.leave(first)
+	third, err := k.b.turn()
+	require.NoError(t, err)
+	require.Same(t, second, third)
+}
+
+// An entry that gets no place in the backup stays where it is.
+func TestAPlaceThatCannotBeMade(t *testing.T) {
+	k := opened(t, 0, "/copy/a/b/f")
+	turn := nameOf(passBegan, k.b.key)
+	for _, c := range []struct {
+		call string
+		n    int
+		err  error
+		text string
+	}{
+		{"statx copy", 1, unix.EIO, "stat "}, {"mkdir " + turn, 1, unix.EIO, "mkdir "}, {"open b", 1, unix.EIO, "open "}, {"mkdir a", 1, unix.EIO, "mkdir "},
+		{"mkdir b", 1, unix.EIO, "mkdir "}, {"rename f", 1, unix.EIO, "rename "}, {"open " + turn, 2, unix.ENOENT, "open "},
+	} {
+		dir := k.dir("a/b")
+		k.RefuseNth(c.call, c.n, c.err)
+		n, err := k.b.Move(dir, "f", disk.Prune{Path: "a/b/f"})
+		require.ErrorContains(t, err, "backup directory: "+c.text, c.call)
+		require.Equal(t, c.err == unix.EIO, errors.Is(err, unix.EIO), c.call)
+		require.Zero(t, n)
+		require.Equal(t, []string{"/copy/a", "/copy/a/b", "/copy/a/b/f"}, k.all("/copy"), c.call)
+		require.NoError(t, k.b.Begin(passBegan))
+		require.Empty(t, k.Shell.Names("/backup"), c.call)
+	}
+	dir := k.dir("a/b")
+	k.before("mkdir b", 1, func() { k.Make(t, k.turn()+"/a/b/") })
+	_, err := k.b.Move(dir, "f", disk.Prune{Path: "a/b/f"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "a/b", "a/b/f"}, k.kept(), "another step made it")
+	require.Len(t, k.Shell.Names("/backup"), 1)
+}
+
+// Directories of the backup have the owners and modes that they have in the copy, or else nobody but
+// their owner may look.
+func TestWhoMayLookIntoABackup(t *testing.T) {
+	type owner struct{ uid, gid int }
+	for name, c := range map[string]struct {
+		user  uint32
+		of    owner
+		call  string
+		n     int
+		want  owner
+		mode  uint16
+		asked int // how often an owner is set
+	}{
+		"his own":            {someone, owner{someone, someone}, "", 0, owner{someone, someone}, 0o757, 0},
+		"another's":          {someone, owner{9, 9}, "", 0, owner{someone, someone}, 0o700, 1},
+		"nobody knows whose": {someone, owner{someone, someone}, "statx a", 2, owner{someone, someone}, 0o700, 0},
+		"a user":             {0, owner{9, 0}, "", 0, owner{9, 0}, 0o757, 1},
+		"a group":            {0, owner{0, 9}, "", 0, owner{0, 9}, 0o757, 1},
+		"not allowed":        {0, owner{9, 9}, "chown a", 1, owner{0, 0}, 0o700, 1},
+		"not to be seen":     {0, owner{9, 9}, "statx a", 1, owner{0, 0}, 0o700, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := opened(t, c.user, "/copy/a/f")
+			dir := k.dir("a")
+			require.NoError(t, k.Shell.Fchownat(unix.AT_FDCWD, "/copy/a", c.of.uid, c.of.gid, 0))
+			require.NoError(t, k.Shell.Chmod("/copy/a", 0o757)) // somebody else may remove names
+			require.NoError(t, k.Shell.Chmod("/copy", 0o711))
+			k.Calls = nil
+			k.RefuseNth(c.call, c.n, unix.EIO)
+			_, err := k.b.Move(dir, "f", disk.Prune{Path: "a/f"})
+			require.NoError(t, err)
+			made := k.stat(k.turn() + "/a")
+			require.Equal(t, c.want, owner{int(made.Uid), int(made.Gid)})
+			require.Equal(t, c.mode, made.Mode&0o7777)
+			require.Equal(t, c.asked, k.times("chown a"))
+			require.EqualValues(t, 0o711, k.mode(k.turn()))
+		})
+	}
+}
+
+// What has the path in the copy now says nothing about the directories above what was lost.
+func TestAPathThatIsAnotherNow(t *testing.T) {
+	k := opened(t, 0, "/copy/a", "/copy/f")
+	require.NoError(t, k.Shell.Chmod("/copy/a", 0o777))
+	_, err := k.b.Move(k.root, "f", disk.Prune{Path: "a/f"})
+	require.NoError(t, err)
+	require.EqualValues(t, 0o700, k.mode(k.turn()+"/a"))
+}

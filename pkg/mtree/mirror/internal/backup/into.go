@@ -13,8 +13,8 @@ import (
 // later time.
 var errTaken = errors.New("the path is taken")
 
-// mostTurns is how many directories one entry may ask for.
-const mostTurns = 1000
+// mostTurns is how many directories one entry may ask for. Each is open until the pass ends.
+const mostTurns = 100
 
 // into lets move give an entry its place in the backup: the name base in up, which is expected to be
 // free. move returns how many entries it moved, and errTaken or EEXIST if the name is taken.

@@ -125,15 +125,19 @@ func (b *Dir) moveEach(from *disk.Dir, p disk.Prune) (moved int64, stays bool, e
 		if disk.IsGone(statErr) {
 			continue
 		}
+		if statErr != nil {
+			err = errors.Join(err, statErr)
+			continue
+		}
 		below := p
 		below.Path = mtree.JoinPath(p.Path, name)
-		if statErr == nil && p.Keep != nil && name != mtree.MarkerName && p.Keep(below.Path, entry.Kind == mtree.Dir) {
+		if p.Keep != nil && name != mtree.MarkerName && p.Keep(below.Path, entry.Kind == mtree.Dir) {
 			stays = true
 			continue
 		}
 		n, moveErr := b.Move(from, name, below)
 		moved += n
-		err = errors.Join(err, statErr, moveErr)
+		err = errors.Join(err, moveErr)
 		if entry.Kind == mtree.Dir && !isGone(from, name) {
 			stays = true
 		}
