@@ -4,7 +4,7 @@
 # make check    the quick part of it, under a minute
 # make mutants  take each guard out and show the test that fails
 # make deb      a Debian package in dist/ (also: make tarball, make image)
-# make bench    side by side with rsync, nginx and others (see docs/performance.md)
+# make bench    side by side with rsync, nginx and others (SIZE=small: a few minutes; docs/performance.md)
 
 GO         ?= go
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -90,7 +90,7 @@ simulations:
 
 # The programs, as users run them.
 scripts:
-	$(GO) test -timeout 20m ./e2e/... ./proof/...
+	$(GO) test -timeout 20m ./e2e/... ./proof/... ./bench/...
 scripts-inotify:
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 
@@ -161,8 +161,12 @@ mutants:
 	$(GO) -C tools build -o ../bin/mutants ./mutants
 	bin/mutants $(if $(HEART),-generated) $(if $(SAMPLE),-sample -quiet) $(if $(ONLY),-only '$(ONLY)')
 
+# With Debian's peers (sh bench/deps installs them) on a quiet machine: an hour and a half, 10 GB of memory.
+# SIZE=small: some minutes. BENCH are more options of bench/all.
+SIZE ?= full
 bench: all
-	sh bench/run
+	$(GO) build -o bin/bench ./bench/all
+	bin/bench -size $(SIZE) $(BENCH)
 
 # Man pages: Markdown of docs/man, with the options that --help tells and the exit codes of docs/cli.md.
 MANPAGES := $(patsubst docs/man/%.md,build/man/%,$(wildcard docs/man/*.md))

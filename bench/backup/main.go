@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tidemark/bench/report"
 	"tidemark/bench/rig"
 )
 
@@ -60,6 +61,16 @@ func run(o *options) error {
 	}
 	fmt.Printf("%d of %d files are overwritten or deleted\n", b.lost, b.all)
 	rig.Table(tools, all)
+	q := report.Question{Name: "backup", Title: "An update that keeps what it overwrites and deletes", Unit: "s"}
+	for _, how := range []struct{ suffix, name string }{{", backup", "with --backup-dir"}, {", none", "without"}} {
+		c := report.Case{Name: fmt.Sprintf("%s of %s files, %s", report.Thousands(b.lost), report.Thousands(b.all), how.name)}
+		for _, t := range tools {
+			if name, ok := strings.CutSuffix(t.Name, how.suffix); ok {
+				c.Rows = append(c.Rows, rig.Row(name, all[t.Name]))
+			}
+		}
+		o.Found.Add(q, c)
+	}
 	return nil
 }
 

@@ -1,10 +1,13 @@
 // Firstcopy measures, side by side in one run, how long it takes to copy a tree of which
-// the other side has nothing: mirror over HTTP, rsync from its daemon on loopback, and
-// tar | tar, for which only the two file systems set the pace.
+// the other side has nothing: mirror over HTTP, rsync from its daemon on loopback, tar | tar, for
+// which only the two file systems set the pace, and all other peers of bench/peers. A peer that is
+// missing is named, and one that fails; each copy is compared with the tree.
 //
 //	go run ./bench/firstcopy [-files 100000] [-large BYTES [-data BYTES]] [-again] [-linked PERCENT] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
 //
 // With -to the copies are on another file system than the tree.
+//
+// Tools are named as in the table, without what follows the first word: tidemark, rsync, lftp.
 //
 // With -large the tree is one file of BYTES bytes, and curl copies it too. With -data it is a
 // sparse file with so many bytes of data, in pieces of 1 MiB: mirror --sparse and rsync -S copy it,
@@ -15,17 +18,20 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
+	"tidemark/bench/peers"
+	"tidemark/bench/report"
 	"tidemark/bench/rig"
 )
 
@@ -36,6 +42,7 @@ type options struct {
 	data   int64
 	again  bool
 	linked int
+	enough time.Duration
 }
 
 func main() {
@@ -44,15 +51,10 @@ func main() {
 	flag.Int64Var(&o.data, "data", -1, "of these bytes so many are no hole; below 0: all")
 	flag.BoolVar(&o.again, "again", false, "time the run after the first copy")
 	flag.IntVar(&o.linked, "linked", 0, "how many of a hundred names are hard links")
+	flag.DurationVar(&o.enough, "enough", 0, "a tool that took so long in all is not run again; 0: no limit")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each tool runs")
 	o.Main("firstcopy", 100_000, func() error { return run(&o) })
 }
-
-const (
-	serveAddress = "127.0.0.1:18180"
-	rsyncPort    = "18181"
-	metrics      = "127.0.0.1:18182"
-)
 
 func run(o *options) error {
 	work, copies, remove, err := o.Scratch()
@@ -64,34 +66,135 @@ func run(o *options) error {
 	if err := makeSource(source, o); err != nil {
 		return err
 	}
-	stop, err := startServers(work, source)
-	defer stop()
+	var wanted []string
+	for _, server := range []string{"rsync", "nginx"} {
+		if peers.Missing(server) == "" && (server != "nginx" || o.plain()) {
+			wanted = append(wanted, server)
+		}
+	}
+	servers, err := peers.StartServers(work, source, wanted...)
+	defer servers.Stop()
 	if err != nil {
 		return err
 	}
-	var tools []rig.Tool
-	for _, t := range allTools(copies, source, o) {
-		if o.Wants(t.Name) {
-			tools = append(tools, t)
-		}
-	}
-	for i := range tools {
-		if !o.again {
-			break
-		}
-		if _, err := tools[i].Run(); err != nil {
-			return err
+	all, stop := allTools(servers, work, source, o)
+	defer stop()
+	m := measurement{o: o, source: source, copies: copies, failed: map[string]string{}}
+	for _, t := range all {
+		if o.Wants(strings.Fields(t.Name)[0]) && (t.Again || !o.again) {
+			m.prepare(t)
 		}
 	}
 	o.Hold()
-	all, err := rig.Rounds(o.rounds, tools, func(tool string, round int, c rig.Cost) {
-		fmt.Fprintf(os.Stderr, "round %d: %-12s %.3fs, CPU %.2fs\n", round+1, tool, c.Wall.Seconds(), c.CPU.Seconds())
+	found, err := rig.Rounds(o.rounds, m.tools, func(tool string, round int, c rig.Cost) {
+		fmt.Fprintf(os.Stderr, "round %d: %-20s %.3fs, CPU %.2fs\n", round+1, tool, c.Wall.Seconds(), c.CPU.Seconds())
 	})
 	if err != nil {
 		return err
 	}
-	rig.Table(tools, all)
+	m.tell(found)
 	return nil
+}
+
+// plain reports whether all tools can copy the tree.
+func (o *options) plain() bool { return o.large == 0 && o.linked == 0 }
+
+// what says what is copied.
+func (o *options) what() string {
+	files := report.Thousands(o.Files) + " files of 0 to 4 KiB"
+	switch {
+	case o.data >= 0:
+		return fmt.Sprintf("a sparse file of %s MiB, %s of them data", report.Thousands(int(o.large>>20)), report.Thousands(int(o.data>>20)))
+	case o.large > 0:
+		return fmt.Sprintf("one file of %s MiB", report.Thousands(int(o.large>>20)))
+	case o.Files == 0:
+		return "the Go source tree"
+	case o.linked > 0:
+		return fmt.Sprintf("%s, of which %d of a hundred are hard links", files, o.linked)
+	case o.Files > 200_000:
+		return files + ", 3 of 4 empty"
+	}
+	return files
+}
+
+// measurement is one run.
+type measurement struct {
+	o              *options
+	source, copies string
+	tools          []rig.Tool
+	asked          []string          // all tools that were asked for, in order
+	failed         map[string]string // and why some of them were not measured
+}
+
+// prepare adds a tool to those that are measured, if it is here. If the first copy is not to be timed, it is made now.
+func (m *measurement) prepare(t peers.Tool) {
+	m.asked = append(m.asked, t.Name)
+	if missing := peers.Missing(t.Needs...); missing != "" {
+		m.failed[t.Name] = missing
+		return
+	}
+	to := filepath.Join(m.copies, "copy-"+strings.Fields(t.Name)[0])
+	run := func() (rig.Cost, error) { return m.copyOnce(to, t.Copy) }
+	if m.o.again {
+		if _, err := run(); err != nil {
+			m.failed[t.Name] = report.Brief(err)
+			return
+		}
+	}
+	spent := time.Duration(0)
+	m.tools = append(m.tools, rig.Tool{Name: t.Name, Run: func() (cost rig.Cost, err error) {
+		if m.failed[t.Name] != "" || m.o.enough > 0 && spent >= m.o.enough {
+			return cost, rig.ErrFailed
+		}
+		defer func() { spent += cost.Wall }()
+		if cost, err = run(); err != nil && t.Name != report.Own {
+			m.failed[t.Name] = report.Brief(err)
+			return cost, rig.ErrFailed
+		}
+		return cost, err
+	}})
+}
+
+// tell prints a table, and why tools are not in it; and adds both to what is written as JSON.
+func (m *measurement) tell(found map[string][]rig.Cost) {
+	var measured []rig.Tool
+	var rows []report.Row
+	for _, name := range m.asked {
+		row := report.Row{Tool: name, Failed: m.failed[name]}
+		if row.Failed == "" {
+			row = rig.Row(name, found[name])
+			measured = append(measured, rig.Tool{Name: name})
+		}
+		rows = append(rows, row)
+	}
+	rig.Table(measured, found)
+	for _, row := range rows {
+		if row.Failed != "" {
+			fmt.Printf("%-28s not measured: %s\n", row.Tool, row.Failed)
+		}
+	}
+	q := report.Question{Name: "first-copy", Title: "First copy of a tree", Unit: "s"}
+	if m.o.again {
+		q = report.Question{Name: "no-change", Title: "Finding that nothing has changed", Unit: "s"}
+	}
+	over, local := splitLocal(rows)
+	m.o.Found.Add(q, report.Case{Name: m.o.what(), Rows: over})
+	if len(local) > 0 {
+		m.o.Found.Add(q, report.Case{Name: m.o.what() + ", from the directory", Rows: local})
+	}
+}
+
+// splitLocal returns those who copy from a server, and those who copy from the directory: "-local" is cut off.
+func splitLocal(rows []report.Row) (over, local []report.Row) {
+	for _, row := range rows {
+		if name, ok := strings.CutSuffix(row.Tool, "-local"); ok {
+			row.Tool = name
+			local = append(local, row)
+		} else {
+			over = append(over, row)
+		}
+	}
+	return over, local
 }
 
 func makeSource(source string, o *options) error {
@@ -132,101 +235,66 @@ func writeSparse(f *os.File, size, data int64) error {
 	return f.Truncate(size)
 }
 
-// startServers starts watch, serve and the rsync daemon on source.
-func startServers(work, source string) (stop func(), err error) {
-	config := filepath.Join(work, "rsyncd.conf")
-	text := fmt.Sprintf("use chroot = no\nlog file = /dev/null\n[tree]\npath = %s\nuid = root\ngid = root\nexclude = /.tidemark\n", source)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		return func() {}, err
+// allTools returns the tools that can copy the tree.
+func allTools(servers *peers.Servers, work, source string, o *options) (tools []peers.Tool, stop func()) {
+	if o.plain() {
+		return peers.Tools(servers, work, source)
 	}
-	var servers []*rig.Program
-	stop = func() {
-		for _, p := range servers {
-			p.Stop()
-		}
+	url, daemon := "http://"+servers.Serve+"/", "rsync://"+servers.Rsync+"/tree/"
+	command := func(name string, args func(to string) []string, needs ...string) {
+		tools = append(tools, peers.Tool{Name: name, Needs: needs, Again: true, Copy: func(to string) (rig.Cost, error) { return rig.Command(args(to)...) }})
 	}
-	for _, command := range [][]string{
-		{"armed", "bin/watch", source},
-		{"address=", "bin/serve", "--listen", serveAddress, "--metrics", metrics, source},
-		{"", "rsync", "--daemon", "--no-detach", "--address=127.0.0.1", "--port=" + rsyncPort, "--config=" + config},
-	} {
-		p, err := rig.Start(work, command[1], command[2:]...)
-		if err != nil {
-			return stop, err
-		}
-		servers = append(servers, p)
-		if err := p.WaitFor(command[0]); err != nil {
-			return stop, err
-		}
-	}
-	return stop, rig.Await(func() bool {
-		return exec.Command("rsync", "rsync://127.0.0.1:"+rsyncPort+"/").Run() == nil
-	})
-}
-
-func allTools(copies, source string, o *options) []rig.Tool {
-	url := "http://" + serveAddress + "/"
 	mirror, archive := []string{"bin/mirror", "--once"}, "-a"
-	if o.linked > 0 {
+	switch {
+	case o.linked > 0:
 		mirror, archive = append(mirror, "--hard-links"), "-aH"
+	case o.data >= 0:
+		mirror, archive = append(mirror, "--sparse"), "-aS"
 	}
-	copyBy := func(name string, command func(to string) []string) rig.Tool {
-		to := filepath.Join(copies, "copy-"+name)
-		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(source, to, command(to), o) }}
+	command("tidemark", func(to string) []string { return append(slices.Clip(mirror), url, to) })
+	command("rsync", func(to string) []string { return []string{"rsync", archive, daemon, to + "/"} }, "rsync")
+	switch {
+	case o.data >= 0:
+		command("tidemark-local", func(to string) []string { return append(slices.Clip(mirror), source, to) })
+		command("rsync-local", func(to string) []string {
+			return []string{"rsync", archive, "--exclude=/.tidemark", source + "/", to + "/"}
+		}, "rsync")
+		return tools, func() {}
+	case o.large > 0:
+		command("curl", func(to string) []string { return []string{"curl", "-sSfo", to + "/large", url + "large"} }, "curl")
 	}
-	if o.data >= 0 {
-		from := "rsync://127.0.0.1:" + rsyncPort + "/tree/"
-		return []rig.Tool{
-			copyBy("tidemark", func(to string) []string { return []string{"bin/mirror", "--once", "--sparse", url, to} }),
-			copyBy("rsync", func(to string) []string { return []string{"rsync", "-aS", from, to + "/"} }),
-			copyBy("tidemark-local", func(to string) []string { return []string{"bin/mirror", "--once", "--sparse", source, to} }),
-			copyBy("rsync-local", func(to string) []string {
-				return []string{"rsync", "-aS", "--exclude=/.tidemark", source + "/", to + "/"}
-			}),
-		}
-	}
-	tools := []rig.Tool{
-		copyBy("tidemark", func(to string) []string { return append(slices.Clip(mirror), url, to) }),
-		copyBy("rsync", func(to string) []string {
-			return []string{"rsync", archive, "rsync://127.0.0.1:" + rsyncPort + "/tree/", to + "/"}
-		}),
-		copyBy("tar", func(to string) []string {
-			return []string{"sh", "-c", fmt.Sprintf("tar -C %s --exclude ./.tidemark -cf - . | tar -C %s -xf -", source, to)}
-		}),
-	}
-	if o.large > 0 {
-		tools = append(tools, copyBy("curl", func(to string) []string { return []string{"curl", "-sSfo", to + "/large", url + "large"} }))
-	}
-	return tools
+	command("tar", func(to string) []string {
+		return []string{"sh", "-c", fmt.Sprintf("tar -C %s --exclude ./.tidemark -cf - . | tar -C %s -xf -", source, to)}
+	}, "tar")
+	return tools, func() {}
 }
 
-// copyOnce runs a command into a new directory, or again into its own, checks that
-// everything arrived, and removes the copy unless it is needed again.
-func copyOnce(source, to string, command []string, o *options) (cost rig.Cost, err error) {
+// copyOnce has a copy made in a new directory, or again in its own, checks that everything arrived, and
+// removes the copy unless it is needed again.
+func (m *measurement) copyOnce(to string, copy func(to string) (rig.Cost, error)) (cost rig.Cost, err error) {
+	o := m.o
 	if err := os.Mkdir(to, 0o755); err != nil && !o.again {
 		return cost, err
 	}
-	if cost, err = rig.Command(command...); err != nil {
+	if !o.again {
+		defer func() {
+			err = errors.Join(err, os.RemoveAll(to), os.RemoveAll(to+".unison"))
+			<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
+		}()
+	}
+	if cost, err = copy(to); err != nil {
 		return cost, err
 	}
-	err = rig.SameSize(source, to)
-	if err == nil && o.linked > 0 {
-		err = rig.SameLinks(source, to)
-	}
-	if err != nil || o.again {
+	if err := rig.SameContents(m.source, to); err != nil {
 		return cost, err
+	}
+	if o.linked > 0 {
+		return cost, rig.SameLinks(m.source, to)
 	}
 	if o.data >= 0 {
-		if err := isSparse(filepath.Join(to, "large"), o.data); err != nil {
-			return cost, err
-		}
+		return cost, isSparse(filepath.Join(to, "large"), o.data)
 	}
-	if o.again {
-		return cost, nil
-	}
-	err = os.RemoveAll(to)
-	<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
-	return cost, err
+	return cost, nil
 }
 
 // isSparse returns an error unless a file takes hardly more room than its data.

@@ -32,11 +32,14 @@ func main() {
 }
 
 func run(files int, dir string, quiet, length time.Duration) error {
-	work, err := os.MkdirTemp(dir, "tidemark-idle-")
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	work, err := rig.Scratch(dir)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer rig.RemoveScratch(work)
 	source := filepath.Join(work, "source")
 	if err := rig.Source(source, files); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"tidemark/bench/report"
 	"tidemark/bench/rig"
 )
 
@@ -41,6 +42,9 @@ type bench struct {
 	source, copies string
 	serve, daemon  *rig.Program
 	web, rsync     *rig.Proxy // before them
+
+	works []string                   // what was measured, in order
+	rows  map[string][2][]report.Row // for each, bytes and processor time
 }
 
 // cost is what one way to bring a copy up to date cost.
@@ -49,6 +53,34 @@ type cost struct {
 	took         time.Duration
 	source, copy time.Duration // processor time of the two sides
 	passes       int
+}
+
+// found prints what a tool cost, and keeps it for the file of -json.
+func (b *bench) found(work, tool string, c cost) {
+	c.print(work + ": " + tool)
+	if b.rows == nil {
+		b.rows = map[string][2][]report.Row{}
+	}
+	if b.rows[work][0] == nil {
+		b.works = append(b.works, work)
+	}
+	name := tool
+	if strings.HasPrefix(tool, "mirror") {
+		name = report.Own
+	}
+	rows := b.rows[work]
+	rows[0] = append(rows[0], report.Row{Tool: name, Samples: []float64{float64(c.wire) / 1e6}})
+	rows[1] = append(rows[1], report.Row{Tool: name, Samples: []float64{(c.source + c.copy).Seconds()}})
+	b.rows[work] = rows
+}
+
+// questions makes a report of all that was found.
+func (b *bench) questions() {
+	for _, work := range b.works {
+		b.options.Found.Add(report.Question{Name: "large-wire", Title: "Large files that change: bytes on the wire", Unit: "MB"}, report.Case{Name: work, Rows: b.rows[work][0]})
+		b.options.Found.Add(report.Question{Name: "large-processor", Title: "Large files that change: processor time of both sides", Unit: "s"},
+			report.Case{Name: work, Rows: b.rows[work][1]})
+	}
 }
 
 func (c cost) print(what string) {
@@ -71,12 +103,16 @@ func (b *bench) run() error {
 	if err != nil {
 		return err
 	}
-	for name, measure := range map[string]func() error{"log": b.log, "image": b.image} {
-		if !b.options.Wants(name) {
+	defer b.questions()
+	for _, part := range []struct {
+		name    string
+		measure func() error
+	}{{"log", b.log}, {"image", b.image}} {
+		if !b.options.Wants(part.name) {
 			continue
 		}
-		if err := measure(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := part.measure(); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return nil
@@ -168,17 +204,20 @@ func (b *bench) followLog(path, to string) error {
 	}
 	before, wire, passes := b.cpu(m), b.web.Bytes(), strings.Count(m.Log(), "listed ")
 	began := time.Now()
-	grown, err := b.grow(path, func() bool { return true })
-	if err != nil {
+	if err := b.grow(path); err != nil {
 		return err
 	}
 	if err := rig.Await(func() bool { return same(path, filepath.Join(to, "log")) }); err != nil {
 		return fmt.Errorf("%w\n%s", err, m.Log())
 	}
 	after := b.cpu(m)
-	cost{b.web.Bytes() - wire, time.Since(began), after[0] - before[0], after[1] - before[1], strings.Count(m.Log(), "listed ") - passes}.
-		print(fmt.Sprintf("log that grew by %.2f MB: mirror", float64(grown)/1e6))
+	b.found(b.growth(), "mirror", cost{b.web.Bytes() - wire, time.Since(began), after[0] - before[0], after[1] - before[1], strings.Count(m.Log(), "listed ") - passes})
 	return os.RemoveAll(to)
+}
+
+// growth says how the log grows.
+func (b *bench) growth() string {
+	return fmt.Sprintf("log that grows by %s KiB a second for %s", report.Thousands(int(b.rate>>10)), b.length)
 }
 
 // cpu returns the processor time of serve and of mirror so far.
@@ -190,24 +229,23 @@ func (b *bench) cpu(m *rig.Program) (both [2]time.Duration) {
 	return both
 }
 
-// grow appends to the log, ten times a second, as long as it is to grow and more says so.
-func (b *bench) grow(path string, more func() bool) (grown int64, err error) {
+// grow appends to the log, ten times a second, as long as it is to grow.
+func (b *bench) grow(path string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer f.Close()
 	random, line := rand.NewChaCha8([32]byte{2}), make([]byte, b.rate/10)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(b.length); time.Now().Before(end) && more(); <-tick.C {
+	for end := time.Now().Add(b.length); time.Now().Before(end); <-tick.C {
 		_, _ = random.Read(line)
-		n, err := f.Write(line)
-		if grown += int64(n); err != nil {
-			return grown, err
+		if _, err := f.Write(line); err != nil {
+			return err
 		}
 	}
-	return grown, nil
+	return nil
 }
 
 // rsyncLog measures rsync, run after run while the log grows, and once more.
@@ -240,7 +278,7 @@ func (b *bench) rsyncLog(path, to string) error {
 		}
 		ended <- err
 	}()
-	grown, err := b.grow(path, func() bool { return true })
+	err := b.grow(path)
 	close(done)
 	if err != nil {
 		return err
@@ -252,7 +290,7 @@ func (b *bench) rsyncLog(path, to string) error {
 		return fmt.Errorf("rsync's copy is another")
 	}
 	c.wire, c.took, c.source = b.rsync.Bytes()-wire, time.Since(began), childCPU(b.daemon)-daemon
-	c.print(fmt.Sprintf("log that grew by %.2f MB: rsync --append-verify", float64(grown)/1e6))
+	b.found(b.growth(), "rsync --append-verify", c)
 	return os.RemoveAll(to)
 }
 
@@ -301,7 +339,7 @@ func (b *bench) image() error {
 			if !same(path, filepath.Join(t.to, "image")) {
 				return fmt.Errorf("the copy of %s is another", t.name)
 			}
-			c.print(fmt.Sprintf("image, 1 %% in runs of %d KiB: %s", length>>10, t.name))
+			b.found(fmt.Sprintf("image, 1 %% in runs of %d KiB", length>>10), t.name, c)
 		}
 	}
 	return nil

@@ -11,10 +11,8 @@ import (
 // Equal waits until each file that was written to is the same in the copy, and then
 // compares all names, sizes and times of the files of the two trees.
 func (w *Writer) Equal() error {
-	for name, text := range w.last {
-		if err := Await(func() bool { return w.arrived(flight{name: name, text: text}) }); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	if err := w.Landed(); err != nil {
+		return err
 	}
 	files := 0
 	err := eachFile(w.Source, func(name string, here fs.FileInfo) error {

@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"tidemark/bench/report"
 )
 
 // Options are the options of all benchmarks that compare tools on a tree.
 type Options struct {
-	Files int    // of the tree; 0: the Go source tree
-	Dir   string // where trees are made; "": in memory
-	To    string // where copies are made; "": in Dir
+	Files int            // of the tree; 0: the Go source tree
+	Dir   string         // where trees are made; "": in memory
+	To    string         // where copies are made; "": in Dir
+	Found report.Results // what is written to the file of -json
 	hold  bool
+	json  string
 	tools []string
 }
 
@@ -23,10 +27,16 @@ func (o *Options) Main(name string, files int, run func() error) {
 	flag.IntVar(&o.Files, "files", files, "how many the tree has; 0: the Go source tree")
 	flag.StringVar(&o.Dir, "dir", "", "where trees are made; empty: in memory")
 	flag.StringVar(&o.To, "to", "", "where copies are made; empty: where trees are")
+	flag.DurationVar(&Patience, "patience", Patience, "how long one run of a tool may take, and a change to arrive")
 	flag.BoolVar(&o.hold, "hold", false, "wait for a line of input between preparing and measuring")
+	flag.StringVar(&o.json, "json", "", "write samples and medians to this file, for bench/all")
 	flag.Parse()
 	o.tools = flag.Args()
-	if err := run(); err != nil {
+	err := run()
+	if err == nil && o.json != "" {
+		err = report.Write(o.json, o.Found)
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
@@ -46,13 +56,13 @@ func (o *Options) Scratch() (work, copies string, remove func(), err error) {
 	copies = work
 	if o.To != "" {
 		if copies, err = Scratch(o.To); err != nil {
-			_ = os.RemoveAll(work)
+			RemoveScratch(work)
 			return "", "", func() {}, err
 		}
 	}
 	return work, copies, func() {
-		_ = os.RemoveAll(work)
-		_ = os.RemoveAll(copies)
+		RemoveScratch(work)
+		RemoveScratch(copies)
 	}, nil
 }
 

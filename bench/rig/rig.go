@@ -3,6 +3,7 @@
 package rig
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,8 +55,19 @@ func Start(dir, name string, args ...string) (*Program, error) {
 	defer log.Close()
 	p := &Program{Name: name, cmd: exec.Command(name, args...), log: log.Name()}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return p, p.cmd.Start()
+	return p, begin(p.cmd)
+}
+
+// begin starts a command as the leader of a process group, which a signal that ends the benchmark ends, too.
+func begin(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	undo.Lock()
+	defer undo.Unlock()
+	err := cmd.Start()
+	if err == nil {
+		remember(cmd.Process.Pid, "")
+	}
+	return err
 }
 
 // PID is the process's number.
@@ -67,21 +79,37 @@ func (p *Program) Log() string {
 	return string(text)
 }
 
-// WaitFor waits until the output matches pattern, a minute or four at most.
+// WaitFor waits until the output matches pattern, as long as Patience. It is an error if the program ends
+// before.
 func (p *Program) WaitFor(pattern string) error {
 	want := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); <-time.After(2 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); <-time.After(2 * time.Millisecond) {
+		ended := p.HasEnded() // asked before, or the last that it says would be missed
 		if want.MatchString(p.Log()) {
 			return nil
+		}
+		if ended {
+			return fmt.Errorf("%s ended:\n%s", p.Name, p.Log())
 		}
 	}
 	return fmt.Errorf("%s does not say %q:\n%s", p.Name, pattern, p.Log())
 }
 
-// Stop ends the program and those that it started, and waits for its end.
+// HasEnded reports whether the program has ended, and waits to be waited for.
+func (p *Program) HasEnded() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	return err != nil || strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " Z")
+}
+
+// Stop ends the program and those that it started, and waits for its end. What does not end in ten seconds
+// is killed.
 func (p *Program) Stop() {
 	_ = syscall.Kill(-p.PID(), syscall.SIGTERM)
+	kill := time.AfterFunc(grace, func() { _ = syscall.Kill(-p.PID(), syscall.SIGKILL) })
 	_ = p.cmd.Wait()
+	kill.Stop()
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // what it started and did not end
+	forget(p.PID(), "")
 }
 
 // Counts is what /proc says of one process, all threads together.
@@ -117,6 +145,27 @@ func (p *Program) Counts() (c Counts, err error) {
 	c.Now = 1024 * Number(string(status), `(?m)^VmRSS:\s+(\d+)`)
 	c.Peak = 1024 * Number(string(status), `(?m)^VmHWM:\s+(\d+)`)
 	return c, nil
+}
+
+// GroupCPU returns the processor time so far of the program and of all that it started, those that have
+// ended and were waited for included, in steps of 10 ms.
+func (p *Program) GroupCPU() (all time.Duration) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if group, _ := strconv.Atoi(fields[2]); group != p.PID() {
+			continue
+		}
+		for _, field := range fields[11:15] {
+			ticks, _ := strconv.ParseInt(field, 10, 64)
+			all += time.Duration(ticks) * 10 * time.Millisecond
+		}
+	}
+	return all
 }
 
 // Number returns the first group of pattern in text, 0 if there is none.

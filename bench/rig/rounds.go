@@ -3,17 +3,21 @@ package rig
 import (
 	"bytes"
 	"cmp"
-	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"tidemark/bench/report"
 )
 
-// Patience is how long one run of a tool may take, and a program to get ready.
-const Patience = 4 * time.Minute
+// Patience is how long one run of a tool may take, and a program to get ready. Options may set it, before
+// anything begins.
+var Patience = 4 * time.Minute
 
 // A comparison runs each tool once in each round. So a machine that is busy for a while
 // is busy for all of them.
@@ -31,6 +35,21 @@ type Cost struct {
 	RSS  int64         // most memory of the program itself, in bytes, looked at every 20 ms
 }
 
+// ErrFailed is what a tool returns that did not do its work, and told why elsewhere. The others go on.
+var ErrFailed = errors.New("not measured")
+
+// Row returns what a tool cost as a row of a report, in seconds.
+func Row(tool string, costs []Cost) report.Row {
+	r := report.Row{Tool: tool}
+	var memory []float64
+	for _, c := range costs {
+		r.Samples, r.Processor = append(r.Samples, c.Wall.Seconds()), append(r.Processor, c.CPU.Seconds())
+		memory = append(memory, float64(c.RSS))
+	}
+	r.Memory = report.Median(memory)
+	return r
+}
+
 // Rounds runs all tools, one after another, as many times as rounds says. It returns
 // what they cost, by tool and round.
 func Rounds(rounds int, tools []Tool, each func(tool string, round int, c Cost)) (map[string][]Cost, error) {
@@ -39,6 +58,9 @@ func Rounds(rounds int, tools []Tool, each func(tool string, round int, c Cost))
 		for i := range tools {
 			t := &tools[(i+round)%len(tools)]
 			cost, err := t.Run()
+			if errors.Is(err, ErrFailed) {
+				continue
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.Name, err)
 			}
@@ -70,25 +92,25 @@ func wall(c Cost) time.Duration { return c.Wall }
 
 // Median returns the median of the values that get returns of each cost.
 func Median[T ~int64](costs []Cost, get func(Cost) T) T {
-	values := make([]T, len(costs))
+	values := make([]float64, len(costs))
 	for i := range costs {
-		values[i] = get(costs[i])
+		values[i] = float64(get(costs[i]))
 	}
-	return Quantile(values, 0.5)
+	return T(report.Median(values))
 }
 
 // Command runs a command to its end and returns what it cost. If it fails, the error
 // has what it printed.
 func Command(command ...string) (Cost, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.Command(command[0], command[1:]...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := begin(cmd); err != nil {
 		return Cost{}, err
 	}
+	defer forget(cmd.Process.Pid, "")
+	defer time.AfterFunc(Patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }).Stop()
 	ended := make(chan struct{})
 	peak := make(chan int64)
 	go func() { peak <- peakOf(cmd.Process.Pid, ended) }()
@@ -131,12 +153,4 @@ func Await(condition func() bool, failed ...func() error) error {
 		<-time.After(500 * time.Microsecond)
 	}
 	return nil
-}
-
-// Scratch makes a new directory in dir, in memory if dir is "".
-func Scratch(dir string) (string, error) {
-	if dir == "" {
-		dir = "/dev/shm"
-	}
-	return os.MkdirTemp(dir, "tidemark-bench-")
 }

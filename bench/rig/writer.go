@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,18 +18,23 @@ type Writer struct {
 
 	writes int
 	last   map[string]string // what each file got last
+	flying []flight
 }
 
 // Written returns how many writes there were so far.
 func (w *Writer) Written() int { return w.writes }
 
-// write overwrites a file at random with what no file ever had.
+// write overwrites a file at random with what no file ever had. Its size is another than that of the write before,
+// because some tools compare sizes and whole seconds.
 func (w *Writer) write() (f flight, err error) {
 	if w.last == nil {
 		w.last = map[string]string{}
 	}
 	f = flight{name: w.Files[w.Random.IntN(len(w.Files))], began: time.Now()}
-	f.text = fmt.Sprintf("change %d at %d\n", w.writes, f.began.UnixNano())
+	for w.flies(f.name) { // its time would be lost, and those of slow tools first
+		f.name = w.Files[w.Random.IntN(len(w.Files))]
+	}
+	f.text = fmt.Sprintf("change %d at %d%s\n", w.writes, f.began.UnixNano(), strings.Repeat("!", w.writes%97))
 	w.writes++
 	w.last[f.name] = f.text
 	return f, os.WriteFile(filepath.Join(w.Source, f.name), []byte(f.text), 0o644)
@@ -38,6 +44,20 @@ func (w *Writer) write() (f flight, err error) {
 type flight struct {
 	name, text  string
 	began, look time.Time // the write, and when to look for it again
+}
+
+func (w *Writer) flies(name string) bool {
+	return len(w.flying) < len(w.Files)/2 && slices.ContainsFunc(w.flying, func(f flight) bool { return f.name == name })
+}
+
+// Landed waits until each file that was written to has its last content in the copy.
+func (w *Writer) Landed() error {
+	for name, text := range w.last {
+		if err := Await(func() bool { return w.arrived(flight{name: name, text: text}) }); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (w *Writer) arrived(f flight) bool {
@@ -70,22 +90,21 @@ func (w *Writer) OneByOne(changes int, length time.Duration) (took []time.Durati
 // times every fiftieth write, to 5 ms or a twentieth of what it took: timing more of them
 // would take a share of the machine that matters.
 func (w *Writer) AtRate(rate int, length time.Duration) (took []time.Duration, err error) {
-	var flying []flight
 	start, done := time.Now(), 0
-	for ; time.Since(start) < length || len(flying) > 0; <-time.After(5 * time.Millisecond) {
+	for ; time.Since(start) < length || len(w.flying) > 0; <-time.After(5 * time.Millisecond) {
 		elapsed := min(time.Since(start), length)
 		for ; done < int(elapsed.Seconds()*float64(rate)); done++ {
 			f, err := w.write()
 			if err != nil {
 				return nil, err
 			}
-			if flying = slices.DeleteFunc(flying, func(old flight) bool { return old.name == f.name }); done%50 == 0 {
-				flying = append(flying, f)
+			if w.flying = slices.DeleteFunc(w.flying, func(old flight) bool { return old.name == f.name }); done%50 == 0 {
+				w.flying = append(w.flying, f)
 			}
 		}
-		flying = w.land(flying, &took)
-		if len(flying) > 0 && time.Since(flying[0].began) > Patience {
-			return took, fmt.Errorf("%s: %q not there after %s", flying[0].name, flying[0].text, Patience)
+		w.flying = w.land(w.flying, &took)
+		if len(w.flying) > 0 && time.Since(w.flying[0].began) > Patience {
+			return took, fmt.Errorf("%s: %q not there after %s", w.flying[0].name, w.flying[0].text, Patience)
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%d writes in %s\n", done, time.Since(start).Round(time.Millisecond))

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tidemark/bench/peers"
+	"tidemark/bench/report"
 	"tidemark/bench/rig"
 )
 
@@ -29,6 +31,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often each pair is measured")
 	seconds := flag.Int("seconds", 1, "how long each measurement takes")
 	only := flag.String("only", "", "measure only rows whose name contains this")
+	results := flag.String("json", "", "write samples and medians to this file, for bench/all")
 	million := flag.Bool("million", false, "measure large directories and the search for the newest files instead (takes a minute to set up)")
 	flag.Parse()
 	var err error
@@ -41,7 +44,9 @@ func main() {
 		err = inBench(manyFiles)
 	default:
 		b := &bench{rounds: *rounds, seconds: *seconds, only: *only}
-		err = inBench(b.run)
+		if err = inBench(b.run); err == nil && *results != "" {
+			err = report.Write(*results, b.found)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "serve:", err)
@@ -52,16 +57,16 @@ func main() {
 // inBench runs a measurement with a directory in memory for trees and one for
 // logs and scripts.
 func inBench(run func(tree, work string) error) error {
-	tree, err := os.MkdirTemp("/dev/shm", "tidemark-serve-")
+	tree, err := rig.Scratch("")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tree)
-	work, err := os.MkdirTemp("", "tidemark-serve-")
+	defer rig.RemoveScratch(tree)
+	work, err := rig.Scratch(os.TempDir())
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer rig.RemoveScratch(work)
 	if err := os.Chmod(tree, 0o755); err != nil {
 		return err
 	}
@@ -74,6 +79,7 @@ type bench struct {
 	only            string
 	tree, work      string
 	serve           *rig.Program
+	found           report.Results
 }
 
 // smallFiles is how many files of 0 to 4 KiB clients ask for, one by one and in bulk.
@@ -120,7 +126,7 @@ func startAll(tree, work string) (programs map[string]*rig.Program, err error) {
 	if err != nil {
 		return nil, err
 	}
-	conf, err := nginxConf(tree, work)
+	conf, err := peers.NginxConf(tree, work, host(nginx))
 	if err != nil {
 		return nil, err
 	}
@@ -145,16 +151,3 @@ func startAll(tree, work string) (programs map[string]*rig.Program, err error) {
 }
 
 func host(url string) string { return strings.TrimPrefix(url, "http://") }
-
-// nginxConf is Debian's configuration without the log and with autoindex.
-func nginxConf(tree, work string) (path string, err error) {
-	path = filepath.Join(work, "nginx.conf")
-	return path, os.WriteFile(path, []byte(`daemon off; user root; worker_processes auto; pid `+work+`/pid; error_log stderr;
-events { worker_connections 20000; }
-http {
-  sendfile on; tcp_nopush on; access_log off; keepalive_requests 1000000; types_hash_max_size 2048;
-  client_body_temp_path `+work+`/b; proxy_temp_path `+work+`/p; fastcgi_temp_path `+work+`/f; uwsgi_temp_path `+work+`/u; scgi_temp_path `+work+`/s;
-  server { listen `+host(nginx)+` backlog=4096; root `+tree+`; autoindex on; autoindex_exact_size on; }
-}
-`), 0o644)
-}

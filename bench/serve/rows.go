@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"tidemark/bench/report"
 	"tidemark/bench/rig"
 )
 
@@ -49,7 +51,7 @@ request = function() return wrk.format("GET", string.format("/small/file-%05d.tx
 		{"listing of 10,000 that changes 100 times a second, text", load{url: served + "/d10000/?txt"}, load{url: nginx + "/d10000/"}, 1, "2", "d10000/file-05000.txt"},
 		{"small files, singly", load{url: served, script: random}, one, 1, "0.6", ""},
 		{"bare net/http, 2 KiB from memory", load{url: bare + "/"}, one, 1, "", ""},
-		{"small files, POST ?tar of 1,000 (files/s)", load{url: served + "/small/?tar", script: bulk, connections: 4}, one, smallFiles, "2", ""},
+		{"small files, POST ?tar of 1,000 beside single ones", load{url: served + "/small/?tar", script: bulk, connections: 4}, one, smallFiles, "2", ""},
 		{"304 on the root", load{url: served + "/?txt", script: unchanged}, load{url: bare + "/"}, 1, "", ""},
 	} {
 		if strings.Contains(row.name, b.only) {
@@ -95,7 +97,7 @@ func (b *bench) compare(r row) error {
 		}
 		ours, theirs = append(ours, x.requests*r.factor), append(theirs, y.requests)
 	}
-	tell(r.name, ours, theirs, "/s", r.goal)
+	b.tell(r, ours, theirs, "/s")
 	return nil
 }
 
@@ -113,15 +115,42 @@ func change(path string, stop <-chan struct{}) {
 	}
 }
 
-func tell(name string, ours, theirs []float64, unit, goal string) {
+// tell prints a row, and keeps it for the file of -json unless it is about none of the two servers.
+func (b *bench) tell(r row, ours, theirs []float64, unit string) {
+	tool := map[bool]string{true: "bare net/http", false: "nginx"}[strings.HasPrefix(r.theirs.url, bare)]
+	if !strings.HasPrefix(r.ours.url, bare) {
+		b.found.Add(questionOf(r.name), report.Case{Name: r.name, Rows: []report.Row{rateRow(report.Own, ours), rateRow(tool, theirs)}})
+	}
 	x, y := rig.Quantile(ours, 0.5), rig.Quantile(theirs, 0.5)
 	fmt.Printf("%s | %.0f%s (%.0f to %.0f) | %.0f%s (%.0f to %.0f) | %.2f | %s\n",
-		name, x, unit, ours[0], ours[len(ours)-1], y, unit, theirs[0], theirs[len(theirs)-1], x/y, goal)
+		r.name, x, unit, ours[0], ours[len(ours)-1], y, unit, theirs[0], theirs[len(theirs)-1], x/y, r.goal)
 }
+
+// rateRow makes a row of a report. A rate of nothing is none: the server was too slow for the time that it had.
+func rateRow(tool string, rates []float64) report.Row {
+	if slices.Min(rates) <= 0 {
+		return report.Row{Tool: tool, Failed: "no request was answered in the time of a round"}
+	}
+	return report.Row{Tool: tool, Samples: slices.Clone(rates)}
+}
+
+// questionOf returns the plot that a row belongs to.
+func questionOf(name string) report.Question {
+	switch {
+	case strings.HasPrefix(name, "listing"):
+		return report.Question{Name: "listing", Title: "Listings", Unit: "requests/s", More: true}
+	case strings.HasPrefix(name, largeFile):
+		return report.Question{Name: "large-file", Title: "One large file", Unit: "MiB/s", More: true}
+	}
+	return report.Question{Name: "small-files", Title: "Small files, and a root that has not changed", Unit: "files/s", More: true}
+}
+
+// largeFile is the name of a row.
+const largeFile = "one file of 256 MiB"
 
 // largeFile compares the bytes per second of one file of 256 MiB.
 func (b *bench) largeFile(string) error {
-	if !strings.Contains("one large file", b.only) {
+	if !strings.Contains(largeFile, b.only) {
 		return nil
 	}
 	var ours, theirs []float64
@@ -137,7 +166,7 @@ func (b *bench) largeFile(string) error {
 			*side.all = append(*side.all, m.bytes/(1<<20))
 		}
 	}
-	tell("one large file", ours, theirs, " MiB/s", "0.9")
+	b.tell(row{name: largeFile, ours: load{url: served}, theirs: load{url: nginx}, goal: "0.9"}, ours, theirs, " MiB/s")
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"tidemark/bench/report"
 	"tidemark/bench/rig"
 )
 
@@ -31,6 +32,8 @@ type bench struct {
 	rate   int // changes a second
 	events int // events a second
 	length time.Duration
+	files  int // audit
+	found  report.Results
 }
 
 func main() {
@@ -40,8 +43,14 @@ func main() {
 	flag.IntVar(&b.rate, "changes", 1000, "latency: changes a second")
 	flag.IntVar(&b.events, "events", 50000, "events: events a second")
 	flag.DurationVar(&b.length, "length", 30*time.Second, "events, latency: how long")
+	flag.IntVar(&b.files, "files", 1_000_000, "audit: how many the tree has, in hundreds of hundreds")
+	results := flag.String("json", "", "write samples and medians to this file, for bench/all")
 	flag.Parse()
-	if err := b.run(flag.Args()); err != nil {
+	err := b.run(flag.Args())
+	if err == nil && *results != "" {
+		err = report.Write(*results, b.found)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "watch:", err)
 		os.Exit(1)
 	}
@@ -51,10 +60,10 @@ func (b *bench) run(parts []string) (err error) {
 	if len(parts) == 0 {
 		parts = []string{"audit", "events", "latency", "idle"}
 	}
-	if b.work, err = os.MkdirTemp(b.work, "tidemark-watch-"); err != nil {
+	if b.work, err = rig.Scratch(b.work); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.work)
+	defer rig.RemoveScratch(b.work)
 	for _, part := range parts {
 		switch part {
 		case "audit":
@@ -79,7 +88,7 @@ var backends = []string{"inotify", "fanotify"}
 
 func (b *bench) audit() error {
 	tree := filepath.Join(b.work, "million")
-	if _, err := rig.Tree(tree, 100, 100, 100, 0); err != nil {
+	if _, err := rig.Tree(tree, b.files/10_000, 100, 100, 0); err != nil {
 		return err
 	}
 	if err := exec.Command("bin/watch", "--once", tree).Run(); err != nil {
@@ -110,10 +119,22 @@ func (b *bench) audit() error {
 	}
 	find := rig.Quantile(seconds["find"], 0.5)
 	for _, name := range []string{"find", "inotify", "fanotify", "inotifywait"} {
-		fmt.Printf("audit of 1,000,000 files  %-12s median %.2f s = %.2f x find  (%.2f to %.2f s)  most memory %.1f MB\n", name,
+		fmt.Printf("audit of %s files  %-12s median %.2f s = %.2f x find  (%.2f to %.2f s)  most memory %.1f MB\n", report.Thousands(b.files), name,
 			rig.Quantile(seconds[name], 0.5), rig.Quantile(seconds[name], 0.5)/find, slices.Min(seconds[name]), slices.Max(seconds[name]), float64(peak[name])/1e6)
 	}
+	b.found.Add(report.Question{Name: "audit", Title: "Scanning and arming a tree in which nothing has changed", Unit: "s"},
+		report.Case{Name: report.Thousands(b.files) + " empty files", Rows: rowsOf(seconds, peak)})
 	return os.RemoveAll(tree)
+}
+
+// rowsOf are the rows of a report, by the names that this benchmark has for tools. fanotify is what watch does as root.
+func rowsOf(samples map[string][]float64, peak map[string]int64) (rows []report.Row) {
+	for _, t := range []struct{ key, name string }{{"fanotify", report.Own}, {"inotify", report.Own + ", inotify"}, {"inotifywait", "inotifywait -mr"}, {"find", "find"}} {
+		if len(samples[t.key]) > 0 {
+			rows = append(rows, report.Row{Tool: t.name, Samples: slices.Clone(samples[t.key]), Memory: float64(peak[t.key])})
+		}
+	}
+	return rows
 }
 
 // armed starts a program and returns how long it took until it reported that it is
@@ -175,6 +196,8 @@ func (b *bench) flood() error {
 		each := rig.Quantile(cost[c.name], 0.5)
 		fmt.Printf("processor time a write  %-12s median %.2f µs = %.2f x inotifywait\n", c.name, each, each/peer)
 	}
+	b.found.Add(report.Question{Name: "events", Title: "Hearing writes: processor time for each", Unit: "µs"},
+		report.Case{Name: report.Thousands(b.events) + " writes a second over 1,000 files", Rows: rowsOf(cost, nil)})
 	return os.RemoveAll(tree)
 }
 

@@ -82,7 +82,8 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 		err = errors.Join(err, handler.Close())
 	}()
 	if handler.NeverWatched() {
-		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass; run tidemark-watch on it")
+		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass",
+			"remedy", "run tidemark-watch on it")
 	}
 	unannounce := func() {}
 	defer func() { unannounce() }()

@@ -10,19 +10,18 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tidemark/internal/logbook"
 	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
@@ -76,7 +75,7 @@ type Env struct {
 	Flags  *pflag.FlagSet
 
 	line    *statusLine  // nil: stderr is not a terminal
-	asked   *slog.Logger // what a signal asks for is said at any --log-level
+	asked   *slog.Logger // what a signal asks for is said at any --log-level, and each time
 	notices notices
 	ready   atomic.Bool // Ready was called
 
@@ -164,7 +163,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		return exit.With(exit.Usage, err, "see --help")
 	})
 	if err := root.Execute(); err != nil {
-		if text := oneLine(inUnit(err)); text != "" { // guard (always): TestWhatIsTold
+		if text := logbook.Printable(inUnit(err).Error()); text != "" { // guard (always): TestWhatIsTold
 			fmt.Fprintf(out, "tidemark-%s: %s\n", c.Name, text)
 		}
 		return max(code, exit.Of(err))
@@ -191,24 +190,6 @@ func usage(cmd *cobra.Command, w io.Writer) error {
 	return err
 }
 
-// oneLine joins the lines of an error: scripts get one line. What does not print is
-// escaped: an error may quote a server, and a terminal would obey it.
-func oneLine(err error) string {
-	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
-	var line strings.Builder
-	for rest := text; rest != ""; {
-		r, size := utf8.DecodeRuneInString(rest)
-		if r == utf8.RuneError && size == 1 || !strconv.IsPrint(r) {
-			quoted := strconv.Quote(rest[:size])
-			line.WriteString(quoted[1 : len(quoted)-1])
-		} else {
-			line.WriteString(rest[:size])
-		}
-		rest = rest[size:]
-	}
-	return line.String()
-}
-
 // start wires signals, logs and metrics around the program's one call.
 func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Code, error) {
 	if stderr.file != nil {
@@ -217,15 +198,18 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 	if c.Quiet != nil && c.Quiet() && !env.Flags.Changed("log-level") { // guard (without !env.Flags): TestQuiet
 		common.logLevel = "warn"
 	}
-	log, err := newLogger(common.logFormat, common.logLevel, stderr, env.line)
+	handler, err := newHandler(common.logFormat, common.logLevel, stderr, env.line)
 	if err != nil {
 		return exit.Usage, exit.With(exit.Usage, err, "see --help")
 	}
-	env.Log = log
-	env.asked = env.Log
-	if !log.Enabled(context.Background(), slog.LevelInfo) {
-		env.asked, _ = newLogger(common.logFormat, "info", stderr, env.line)
+	asked := handler
+	if !handler.Enabled(context.Background(), slog.LevelInfo) {
+		asked, _ = newHandler(common.logFormat, "info", stderr, env.line)
 	}
+	book := logbook.New(handler)
+	defer book.Close()
+	log := slog.New(book)
+	env.Log, env.asked = log, slog.New(asked)
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(weblog.NewWriter(log)) // net/http's clients have no other log
 	if unknown := unknownVariables(c, env.Flags, os.Environ()); len(unknown) > 0 {
@@ -320,7 +304,8 @@ func withSignals(parent context.Context, log *slog.Logger) (context.Context, fun
 		select {
 		case <-signals:
 		case <-time.After(stopGrace):
-			log.Error("did not stop in time: ending at once", "after", stopGrace)
+			log.Error("did not stop in time: ending at once", "after", stopGrace,
+				"remedy", "none is needed: the next start goes on; if it comes again, look whether a disk or a command of --exec hangs")
 		case <-done:
 			return
 		}

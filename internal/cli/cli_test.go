@@ -188,31 +188,12 @@ func TestDurations(t *testing.T) {
 	}
 }
 
-func TestJournalLinesCarryAPriority(t *testing.T) {
-	var out bytes.Buffer
-	log := slog.New(newJournalHandler(&out, slog.LevelDebug))
-	log.With("dir", "a\nb").Warn("careful")
-	log.WithGroup("g").Debug("small", "k", 1)
-	require.Equal(t, "<4>msg=careful dir=\"a\\nb\"\n<7>msg=small g.k=1\n", out.String())
-}
-
-func TestTerminalLines(t *testing.T) {
-	var out bytes.Buffer
-	log := slog.New(newTerminalHandler(&out, slog.LevelInfo, false))
-	log.With("dir", "a\nb").Warn("be careful", "n", 1)
-	log.WithGroup("g").Info("small", "time", 1)
-	log.Debug("unheard")
-	require.Regexp(t, `^\d\d:\d\d:\d\d\.\d{3} WARN  be careful dir="a\\nb" n=1\n\d\d:\d\d:\d\d\.\d{3} INFO  small g\.time=1\n$`, out.String())
-	out.Reset()
-	slog.New(newTerminalHandler(&out, slog.LevelInfo, true)).Error("red")
-	require.Contains(t, out.String(), " \x1b[91mERROR\x1b[0m red")
-}
-
 func TestLogFormats(t *testing.T) {
 	for format, want := range map[string]string{"json": `"msg":"hello"`, "text": "msg=hello", "auto": "msg=hello"} {
 		var out bytes.Buffer
-		log, err := newLogger(format, "info", &out, nil)
+		handler, err := newHandler(format, "info", &out, nil)
 		require.NoError(t, err)
+		log := slog.New(handler)
 		log.Info("hello")
 		log.Debug("unheard")
 		require.Contains(t, out.String(), want)

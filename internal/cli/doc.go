@@ -17,7 +17,7 @@
 //	room.go              free space
 //	unit.go              what the unit of a service may forbid
 //	address.go           HOST:PORT
-//	log.go               the three formats of the log
+//	log.go               the formats of the log
 //	statusline.go        progress on a terminal
 //	stderr.go            a log whose reader may be slow
 //	client.go            how mirror presents itself to a server

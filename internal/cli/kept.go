@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tidemark/internal/logbook"
 )
 
 // lookEvery is the shortest time between two looks at a file that may have changed.
@@ -141,14 +143,20 @@ func (k *kept[T]) get() T {
 	if err != nil {
 		if err.Error() != k.said {
 			k.said = err.Error()
-			k.log.Warn("a file changed and cannot be used: what it held before stands", "error", err)
+			k.log.Warn("a file changed and cannot be used: what it held before stands", "error", err,
+				"remedy", "put the right file there: it is read again within a second", k.stands(err.Error()))
 		}
 		return k.value
 	}
 	k.value, k.seen, k.said = value, states, ""
 	k.sum, _ = sumOf(k.files)
-	k.log.Info("read anew", "files", strings.Join(k.files, " "))
+	k.log.Info("files were read anew", "files", strings.Join(k.files, " "), k.stands(fmt.Sprint(states)))
 	return k.value
+}
+
+// stands says of a line of the log which files it tells of, and how they stand.
+func (k *kept[T]) stands(state string) slog.Attr {
+	return logbook.About("file "+strings.Join(k.files, " "), state)
 }
 
 // errSpecial says that a file became a FIFO or the like.

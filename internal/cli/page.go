@@ -19,7 +19,7 @@ type page struct {
 func (p *page) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	var body bytes.Buffer
 	if err := p.write(&body); err != nil {
-		p.log.Warn("cannot make the page of --metrics", "error", err)
+		p.log.Warn("cannot make the page of --metrics", "error", err, "remedy", "--status and /metrics tell the same")
 		http.Error(w, "500 the page could not be made: see the log", http.StatusInternalServerError)
 		return
 	}

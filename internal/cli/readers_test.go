@@ -22,7 +22,7 @@ func talkative(lines int) Command {
 	c.Run = func(_ context.Context, env *Env) error {
 		env.Ready()
 		for i := range lines {
-			env.Log.Info("line", "n", i, "text", strings.Repeat("x", 200))
+			env.Log.Info(fmt.Sprint("line ", i), "text", strings.Repeat("x", 200))
 			env.Notify(fmt.Sprint("state ", i))
 		}
 		return exit.With(exit.Local, fmt.Errorf("the end"), "")
@@ -56,6 +56,8 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	for reader := bufio.NewScanner(in); lost == "" && reader.Scan(); kept++ {
 		_, lost, _ = strings.Cut(reader.Text(), `level=WARN msg="lines of the log were lost, because nobody read them" lines=`)
 	}
+	lost, remedy, _ := strings.Cut(lost, " remedy=")
+	require.Contains(t, remedy, "none is needed")
 	require.Equal(t, fmt.Sprint(all+1-(kept-1)), lost, "and the line of the error")
 }
 

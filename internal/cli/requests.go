@@ -23,7 +23,7 @@ func (e *Env) Keep(files Rereader) {
 }
 
 // onRequests does at SIGUSR1 and, with hangup, at SIGHUP what people and systemctl reload ask for, until stop is
-// called. Neither signal ends the program, nor is it ignored by signal.Ignore, which the commands of
+// called. Neither signal ends the program, not even after that, nor is it ignored by signal.Ignore, which the commands of
 // --exec would inherit. Without hangup SIGHUP means that the terminal was closed, and ends it.
 func onRequests(c *Command, env *Env, hangup bool) (stop func()) {
 	signals := make(chan os.Signal, 2)
@@ -31,20 +31,24 @@ func onRequests(c *Command, env *Env, hangup bool) (stop func()) {
 	if hangup {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	done := make(chan struct{})
+	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		for s := range signals {
-			if s == syscall.SIGHUP {
-				env.reload(c)
-			} else {
-				env.logStatus(c)
+		for {
+			select {
+			case s := <-signals:
+				if s == syscall.SIGHUP {
+					env.reload(c)
+				} else {
+					env.logStatus(c)
+				}
+			case <-quit:
+				return
 			}
 		}
 	}()
-	return func() {
-		signal.Stop(signals)
-		close(signals)
+	return func() { // no signal.Stop: a signal that comes after that would end the program as a failure
+		close(quit)
 		select {
 		case <-done:
 		case <-time.After(noticeGrace): // a disk may not answer
@@ -70,7 +74,8 @@ func (e *Env) reload(c *Command) {
 		for _, r := range f.Reread() {
 			switch {
 			case r.Err != nil:
-				e.asked.Warn("SIGHUP: a file cannot be used now", "file", r.Files, "error", r.Err)
+				e.asked.Warn("SIGHUP: a file cannot be used now", "file", r.Files, "error", r.Err,
+					"remedy", "put it right, then send SIGHUP again")
 			case r.Changed:
 				changed = append(changed, r.Files)
 			default:
@@ -114,7 +119,7 @@ func (e *Env) logStatus(c *Command) {
 		attributes, err = attributesOf(text.Bytes())
 	}
 	if err != nil {
-		e.asked.Warn("SIGUSR1: the status cannot be read", "error", err)
+		e.asked.Warn("SIGUSR1: the status cannot be read", "error", err, "remedy", "--status of the same program may tell more")
 		return
 	}
 	values := make([]any, len(attributes))

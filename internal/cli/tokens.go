@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"tidemark/internal/logbook"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -103,7 +104,7 @@ func (t *TokenFile) look(last time.Time, finished bool) error {
 		t.missing(err, last)
 		return err
 	case err != nil:
-		t.say("the token file cannot be read: the tokens of before stand", err)
+		t.say("the token file cannot be read: the tokens of before stand", err, "make it a file that this user may read")
 		return err
 	}
 	t.said, t.lost = "", time.Time{}
@@ -112,7 +113,7 @@ func (t *TokenFile) look(last time.Time, finished bool) error {
 	t.seen = state
 	if t.whole {
 		if !slices.Equal(t.good, tokens) || len(t.now) == 0 {
-			t.log.Info("the token file was read anew", "file", t.file, "tokens", len(tokens))
+			t.log.Info("the token file was read anew", "file", t.file, "tokens", len(tokens), t.stands(fmt.Sprint(state)))
 		}
 		t.good, t.now = tokens, tokens
 		return nil
@@ -129,20 +130,27 @@ func (t *TokenFile) missing(err error, last time.Time) {
 	}
 	switch {
 	case t.looked.Sub(t.lost) < tokensGrace:
-		t.say("the token file is missing or empty: is it being replaced? In a moment nobody is let in", err)
+		t.say("the token file is missing or empty: is it being replaced? In a moment nobody is let in", err, putBack)
 	case t.now != nil:
 		t.now = nil
-		t.log.Error("the token file is missing or empty: nobody is let in until it holds tokens", "file", t.file)
+		t.log.Error("the token file is missing or empty: nobody is let in until it holds tokens", "file", t.file,
+			"remedy", putBack, t.stands("empty"))
 	}
 }
 
+// putBack is what to do about a token file that is missing or empty.
+const putBack = "put it back, with a token on a line of its own; to let everybody in, restart without --token-file"
+
 // say logs an error that was not logged already.
-func (t *TokenFile) say(what string, err error) {
+func (t *TokenFile) say(what string, err error, remedy string) {
 	if text := err.Error(); text != t.said {
 		t.said = text
-		t.log.Warn(what, "file", t.file, "error", err)
+		t.log.Warn(what, "file", t.file, "error", err, "remedy", remedy, t.stands(text))
 	}
 }
+
+// stands says of a line of the log that it tells of the token file, and how that stands.
+func (t *TokenFile) stands(state string) slog.Attr { return logbook.About("tokens "+t.file, state) }
 
 // readTokenFile reads a file of bearer tokens and returns which file that was. It does
 // not wait for a file that became a FIFO.

@@ -224,8 +224,8 @@ func (w *Web) connections(env *Env) int {
 	most := int(min(limit.Cur/2, math.MaxInt32))
 	if w.MaxConnections == 0 || w.MaxConnections > most {
 		if w.MaxConnections > 0 {
-			env.Log.Info("fewer connections at once than --max-connections: raise the limit of descriptors (LimitNOFILE=)",
-				"connections", most, "limit", limit.Cur)
+			env.Log.Info("fewer connections at once than --max-connections",
+				"connections", most, "limit", limit.Cur, "remedy", "raise the limit of descriptors: ulimit -n, or LimitNOFILE= in a unit")
 		}
 		return max(most, 1)
 	}

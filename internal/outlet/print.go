@@ -87,6 +87,7 @@ func (p *Print) countLost(last bool) {
 	if lost == p.logged || !last && time.Since(p.loggedAt) < lossPause {
 		return
 	}
-	p.log.Warn("--print: lines were lost, because their reader is too slow", "lines", lost-p.logged)
+	p.log.Warn("--print: lines were lost, because their reader is too slow", "lines", lost-p.logged,
+		"remedy", "read faster; the line `lost N lines` says where, so look at the tree anew there")
 	p.logged, p.loggedAt = lost, time.Now()
 }

@@ -3,8 +3,8 @@
 //
 //	http: TLS handshake error from 192.0.2.7:51034: EOF
 //
-// becomes a line "http" with error="TLS handshake error: EOF" and
-// remote=192.0.2.7:51034. Any client can cause such lines at will, so there are at
+// becomes a line "http" with error="TLS handshake error: EOF",
+// remote=192.0.2.7:51034 and a remedy. Any client can cause such lines at will, so there are at
 // most ten a minute; the first line of the next minute says how many were left out. A
 // panic is always logged, with its stack.
 package weblog
@@ -52,16 +52,29 @@ func (w *Writer) Write(text []byte) (int, error) {
 		args = append(args, "remote", remote)
 	}
 	if strings.HasPrefix(what, "panic") {
-		w.to.Error("http", append([]any{"error", what}, append(args, "stack", stack)...)...)
+		w.to.Error("http", append([]any{"error", what}, append(args, "remedy", remedyFor(what), "stack", stack)...)...)
 		return len(text), nil
 	}
 	if omitted, ok := w.pass(); ok {
 		if omitted > 0 {
 			args = append(args, "omitted", omitted)
 		}
-		w.to.Warn("http", append([]any{"error", what}, args...)...)
+		w.to.Warn("http", append([]any{"error", what}, append(args, "remedy", remedyFor(what))...)...)
 	}
 	return len(text), nil
+}
+
+// remedyFor says what to do about a line.
+func remedyFor(what string) string {
+	switch {
+	case strings.HasPrefix(what, "panic"):
+		return "report this, with its stack: it is a defect; other requests go on"
+	case strings.Contains(what, "too many open files"):
+		return "raise the limit of descriptors: ulimit -n, or LimitNOFILE= in a unit"
+	case strings.Contains(what, "TLS handshake"):
+		return "look what that client is: it does not speak TLS, or trusts another CA; others are not affected"
+	}
+	return "none is needed; if it comes again and again, look what is at the other end, or between"
 }
 
 // pass reports whether one more line may be logged, and how many were left out before

@@ -38,7 +38,13 @@ func TestLinesHaveKeys(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		New(logTo(&out)).Print(line)
-		require.Equal(t, want+"\n", out.String())
+		got, remedy, found := strings.Cut(out.String(), " remedy=")
+		require.True(t, found && len(remedy) > 20, line)
+		_, stack, _ := strings.Cut(remedy, " stack=")
+		if stack != "" {
+			got += " stack=" + strings.TrimSpace(stack)
+		}
+		require.Equal(t, want, got)
 	}
 	var out bytes.Buffer
 	New(logTo(&out)).Print(strings.Repeat("y", 10_000))
@@ -59,8 +65,17 @@ func TestLinesAreFew(t *testing.T) {
 		out.Reset()
 		log.Print("http: one more")
 		log.Print("http: and more")
-		require.Equal(t, "level=WARN msg=http error=\"one more\" omitted=990\nlevel=WARN msg=http error=\"and more\"\n", out.String())
+		none := ` remedy="` + remedyFor("") + `"`
+		require.Equal(t, "level=WARN msg=http error=\"one more\" omitted=990"+none+"\nlevel=WARN msg=http error=\"and more\""+none+"\n", out.String())
 	})
+}
+
+// Each says what to do about it.
+func TestRemedies(t *testing.T) {
+	require.Contains(t, remedyFor("panic: boom"), "defect")
+	require.Contains(t, remedyFor("Accept error: accept tcp: too many open files; retrying in 5ms"), "LimitNOFILE")
+	require.Contains(t, remedyFor("TLS handshake error: EOF"), "that client")
+	require.Contains(t, remedyFor("x"), "none is needed")
 }
 
 // A panic in a handler, by way of a real server.

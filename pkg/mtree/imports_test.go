@@ -190,7 +190,7 @@ func TestAllowedImports(t *testing.T) {
 		mirror + "/internal/fetch":   {core, core + "/wire", disk, records, mirror + "/internal/limits", mirror + "/internal/links", mirror + "/internal/replica", source},
 		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records, sys,
 			plan, mirror + "/internal/fetch", mirror + "/internal/limits", mirror + "/internal/links", mirror + "/internal/rights", mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
-		mirror + "/internal/several": {core, core + "/exit", core + "/wire", machine, source, source + "/remote", mirror + "/internal/replica", mirror + "/internal/overlap", mirror + "/internal/work"},
+		mirror + "/internal/several": {core, core + "/exit", core + "/wire", "tidemark/internal/logbook", machine, source, source + "/remote", mirror + "/internal/replica", mirror + "/internal/overlap", mirror + "/internal/work"},
 		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, journal, records,
 			plan, mirror + "/internal/actions", mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/fetch", mirror + "/internal/work"},
 

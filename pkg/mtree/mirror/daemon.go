@@ -30,9 +30,9 @@ type daemon struct {
 	hookFails int       // how many runs of --exec in a row failed
 	hookAgain time.Time // when the last of them is tried again; zero: it did not fail
 
-	tries  int          // how many turns in a row ended in trouble
-	warned time.Time    // when trouble was logged as a warning
-	away   *mtree.Stamp // since when the source has not answered; nil: it answers
+	tries    int          // how many turns in a row ended in trouble
+	troubled time.Time    // when the first of them ended; zero: the last turn ended well
+	away     *mtree.Stamp // since when the source has not answered; nil: it answers
 }
 
 // known is the root of the source as of the last pass that ended.

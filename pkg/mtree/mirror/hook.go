@@ -61,7 +61,7 @@ func (h *hook) changing(r *replica.Replica) {
 	// Nobody changes anything before the note is there.
 	defer h.noted.Store(true) // guard (defer h.noted.Store(true) -> h.noted.Store(true)): TestTheNoteComesBeforeAnyChange
 	if err := r.SetUntold(); err != nil {
-		h.config.Log.Warn("--exec: if mirror is killed now, the command is never told what changed", "error", err)
+		h.config.Log.Warn("--exec: if mirror is killed now, the command is never told what changed", "error", err, "remedy", replica.MakeRoom)
 	}
 }
 
@@ -90,7 +90,8 @@ func (h *hook) run(ctx context.Context, r *replica.Replica) error {
 	}
 	if h.noted.Swap(false) {
 		if err := r.ClearUntold(); err != nil {
-			h.config.Log.Warn("--exec: the next start runs it for the whole copy", "error", err)
+			h.config.Log.Warn("--exec: the next start runs it for the whole copy", "error", err,
+				"remedy", "none is needed, if the command may be told too much")
 		}
 	}
 	return nil

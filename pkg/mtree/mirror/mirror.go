@@ -88,7 +88,7 @@ func (m *mirror) joinSources() {
 	}
 	s.Report = func(list []replica.SourceState) {
 		if err := m.replica.WriteSources(list); err != nil {
-			m.config.Log.Warn("cannot write how the sources stand", "error", err)
+			m.config.Log.Warn("cannot write how the sources stand: --status tells what was before", "error", err, "remedy", replica.MakeRoom)
 		}
 	}
 }

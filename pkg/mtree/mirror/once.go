@@ -107,7 +107,8 @@ func (m *mirror) tell(r *pass.Result) {
 // summary writes the line that ends a pass.
 func (m *mirror) summary(r *pass.Result) {
 	if !m.config.DryRun && m.config.Log != nil && r.Unsettled > 0 {
-		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled)
+		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled,
+			"remedy", "run mirror again when nobody writes them")
 	}
 	m.tell(r)
 }

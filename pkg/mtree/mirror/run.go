@@ -77,7 +77,7 @@ func (d *daemon) turn(ctx context.Context) error {
 		return d.trouble(ctx, err)
 	}
 	if a.Unchanged {
-		d.tries = 0
+		d.goesOn()
 		if gone := d.mirror.replica.StillAt(); errors.Is(gone, replica.ErrUnmarked) { // guard: TestRunMakesItsMarkerAnewWhileIdle
 			return gone // copies of the copy would take it for unwatched until the next change
 		}
@@ -125,7 +125,8 @@ func (d *daemon) runHook(ctx context.Context) {
 	pause := min(firstRetry<<min(d.hookFails, 10), longestRetry)
 	d.hookFails++
 	d.hookAgain = time.Now().Add(pause)
-	d.mirror.config.Log.Error("hook", "error", err, "paths", d.mirror.hook.paths.Count())
+	d.mirror.config.Log.Error("--exec failed: it is run again, with all that it was not told", "in", pause, "error", err,
+		"paths", d.mirror.hook.paths.Count(), "remedy", "mend the command")
 }
 
 // isHookDue reports whether it is time to try it again.
@@ -134,7 +135,8 @@ func (d *daemon) isHookDue() bool { return !d.hookAgain.IsZero() && !time.Now().
 // ended notes a pass over root that started at began and ended with r.
 func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, began time.Time) {
 	sameStamp := d.begun && d.known.stamp == root.Stamp
-	d.begun, d.again, d.tries = true, r.MadeRoom() || r.Behind, 0
+	d.goesOn()
+	d.begun, d.again = true, r.MadeRoom() || r.Behind
 	if d.known = knownOf(root); r.Complete {
 		d.known.stamp = r.Root // guard: TestAMirrorWaitsForWhatItsCopyLacks
 	}
@@ -160,7 +162,8 @@ func statusText(r *pass.Result) string {
 // reopen opens the copy anew after its .tidemark was deleted: by git clean, or by an
 // rsync --delete from elsewhere.
 func (d *daemon) reopen() error {
-	d.mirror.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
+	d.mirror.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once",
+		"remedy", "keep others from removing it: rsync --delete needs --exclude=.tidemark, git clean -e .tidemark")
 	was := d.mirror.replica
 	was.Close()
 	d.mirror.hook.noted.Store(false)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/logbook"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
@@ -266,22 +267,38 @@ func TestAnOutageIsTold(t *testing.T) {
 	}
 }
 
-// A mirror that asks every few seconds does not log that every few seconds.
+// A mirror that asks every few seconds does not log that every few seconds, but another kind of trouble at once, and its
+// end.
 func TestTroubleIsSaidOnceAMinute(t *testing.T) {
 	_, b := overHTTP(t)
+	var text syncBuffer
+	book := logbook.New(slog.NewTextHandler(&text, nil))
+	defer book.Close()
+	b.config.Log = slog.New(book)
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	d := &daemon{mirror: m, tries: 1}
-	require.Equal(t, slog.LevelWarn, d.logLevel("away"))
-	d.publishTrouble("away")
-	for d.tries = range 10 {
-		if d.tries > 1 {
-			require.Equal(t, slog.LevelDebug, d.logLevel("away"))
-		}
+	d := &daemon{mirror: m}
+	told := func() int { return strings.Count(text.String(), "trying again") }
+	fail := func(status int) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d.mirror.config.Notify = func(string) { cancel() } // it does not wait
+		d.away = new(mtree.Stamp)
+		require.NoError(t, d.trouble(ctx, &remote.StatusError{Status: status}))
 	}
-	require.Equal(t, slog.LevelWarn, d.logLevel("a 503"), "another cause")
-	require.Equal(t, slog.LevelDebug, d.logLevel("away"))
-	d.warned = d.warned.Add(-longestTrouble)
-	require.Equal(t, slog.LevelWarn, d.logLevel("away"))
+	for range 10 {
+		fail(http.StatusUnauthorized)
+	}
+	require.Equal(t, 1, told())
+	fail(http.StatusNotFound)
+	require.Equal(t, 3, told(), "another cause, and how often the one before came")
+	require.Contains(t, text.String(), "again=9")
+	fail(http.StatusNotFound)
+	d.goesOn()
+	require.Contains(t, text.String(), `level=INFO msg="mirroring goes on: the trouble is over" after=0s`)
+	fail(http.StatusNotFound)
+	require.Equal(t, 5, told(), "it is new again")
+	d.goesOn()
+	d.goesOn()
+	require.Equal(t, 2, strings.Count(text.String(), "mirroring goes on"))
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"tidemark/internal/logbook"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
@@ -67,8 +68,12 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	}
 	d.tries++
 	pause := pauseAfter(err, d.tries, d.mirror.config.vary)
-	cause := causeOf(err)
-	d.mirror.config.Log.Log(ctx, d.logLevel(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err, d.remedy(err))
+	cause, remedy := causeOf(err), d.remedy(err)
+	if d.troubled.IsZero() {
+		d.troubled = time.Now()
+	}
+	d.mirror.config.Log.Warn("trying again", "in", pause.Round(time.Millisecond), "error", err, remedy,
+		logbook.About(ofTurns, cause+": "+remedy.Value.String()))
 	d.mirror.config.Notify("trying again: " + cause)
 	if s := d.mirror.replica.Status(); s.Error != cause || (s.Away == nil) != (d.away == nil) {
 		d.publishTrouble(cause)
@@ -89,7 +94,7 @@ func (d *daemon) publishTrouble(cause string) {
 		return true
 	})
 	if err != nil {
-		d.mirror.config.Log.Warn("status", "error", err)
+		d.mirror.config.Log.Warn("cannot write the status of the copy", "error", err, "remedy", replica.MakeRoom)
 	}
 }
 
@@ -102,15 +107,19 @@ func (d *daemon) remedy(err error) slog.Attr {
 	return slog.String("remedy", remote.Remedy(err))
 }
 
-// logLevel returns the level at which trouble is logged: a warning the first time, when
-// the cause changes, and then once a minute; else debug.
-func (d *daemon) logLevel(cause string) slog.Level {
-	if d.tries > 1 && cause == d.mirror.replica.Status().Error && time.Since(d.warned) < longestTrouble {
-		return slog.LevelDebug
+// goesOn notes that a turn ended well, and says so if the one before did not.
+func (d *daemon) goesOn() {
+	d.tries = 0
+	if d.troubled.IsZero() {
+		return
 	}
-	d.warned = time.Now()
-	return slog.LevelWarn
+	took := time.Since(d.troubled).Round(time.Second)
+	d.troubled = time.Time{}
+	d.mirror.config.Log.Info("mirroring goes on: the trouble is over", "after", took, logbook.About(ofTurns, ""))
 }
+
+// ofTurns is what the log says of turns: that there is trouble, and of which kind, or none.
+const ofTurns = "turns"
 
 // pauseAfter returns how long to wait after trouble. tries is how many turns in a row
 // ended in trouble. The pause varies by a quarter, so that the mirrors of one source do

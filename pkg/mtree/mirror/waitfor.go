@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"tidemark/internal/logbook"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
@@ -92,9 +93,9 @@ func (w *waiting) look() error {
 func (w *waiting) report() {
 	switch {
 	case !w.alive && !w.reported:
-		w.config.Log.Warn("no mirror is running here: waiting until one has brought the stamp", "dest", w.config.Dest, "remedy", "start mirror")
+		w.config.Log.Warn("no mirror is running here: waiting until one has brought the stamp", "dest", w.config.Dest, "remedy", "start mirror", logbook.About("mirror", "none"))
 	case w.alive && w.reported:
-		w.config.Log.Info("a mirror is running: waiting until it has brought the stamp")
+		w.config.Log.Info("a mirror is running: waiting until it has brought the stamp", logbook.About("mirror", "runs"))
 	}
 	w.reported = !w.alive
 }

@@ -41,7 +41,7 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	defer leave()
 	a := h.listingReply(q)
 	a.policy, a.coding, a.options = "", render.Identity, q.snap.Fingerprint
-	body, err := changed.Names(h.tree, q.snap, after, h.logError)
+	body, err := changed.Names(h.tree, q.snap, after, h.logBroken)
 	give, full := h.keep(w, body) // before it leaves: what waits for room is bounded, too
 	defer give()
 	leave() // the client may take long to read the answer

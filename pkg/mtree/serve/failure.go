@@ -38,10 +38,10 @@ func (h *Handler) explain(err error) (status int, text string) {
 	case disk.IsUnreadable(err):
 		return http.StatusForbidden, "not readable"
 	case disk.IsOutOfResources(err):
-		h.logError(err)
+		h.logError(err, "raise the limit of descriptors (ulimit -n, LimitNOFILE=) or of memory; mirrors ask again")
 		return http.StatusServiceUnavailable, "out of descriptors or memory for the moment"
 	}
-	h.logError(err)
+	h.logBroken(err)
 	return http.StatusInternalServerError, "reading from disk failed"
 }
 
@@ -56,8 +56,15 @@ func (h *Handler) abort(err error) {
 	panic(http.ErrAbortHandler)
 }
 
-// logError logs an error that an operator can fix.
-func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.tree.Quoted(err)) }
+// logBroken logs that something cannot be read.
+func (h *Handler) logBroken(err error) {
+	h.logError(err, "look whether the disk is sound (dmesg); mirrors ask again")
+}
+
+// logError logs an error that an operator can fix, and how.
+func (h *Handler) logError(err error, remedy string) {
+	h.cfg.Log.Error("cannot serve", "error", h.tree.Quoted(err), "remedy", remedy)
+}
 
 // wrongMethod answers a request with a method that nothing here supports.
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {

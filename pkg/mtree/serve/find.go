@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ func (h *Handler) find(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 		return
 	}
 	defer leave()
-	f := &finding{h: h, root: q.path, lister: h.tree.Lister(q.snap), matches: matches, dirs: []string{""}, until: time.Now().Add(h.findMost.time), most: h.findMost}
+	f := &finding{h: h, root: q.path, lister: h.tree.Lister(q.snap), matches: matches, begins: fixedNames(want), dirs: []string{""}, until: time.Now().Add(h.findMost.time), most: h.findMost}
 	if err := f.run(r); err != nil {
 		h.fail(w, q.base(), err)
 		return
@@ -77,6 +78,19 @@ func matcher(text string) (matches func(path string, isDir bool) bool, err error
 	return list.Excluded, nil
 }
 
+// fixedNames returns the names with which each path begins that a GLOB matches: those of "/a/b/*.c" are a and b.
+func fixedNames(text string) []string {
+	rest, ok := strings.CutPrefix(text, "/")
+	if !ok {
+		return nil
+	}
+	names := strings.Split(rest, "/")
+	if n := slices.IndexFunc(names, func(name string) bool { return name == "" || strings.ContainsAny(name, `*?[{\`) }); n >= 0 {
+		names = names[:n]
+	}
+	return names
+}
+
 // findBounds are those of a search.
 type findBounds struct {
 	found, read, pending int
@@ -89,6 +103,7 @@ type finding struct {
 	root    string
 	lister  *lister.Lister
 	matches func(path string, isDir bool) bool
+	begins  []string // the first names of each path that matches
 	most    findBounds
 	until   time.Time
 
@@ -115,6 +130,16 @@ func (f *finding) run(r *http.Request) error {
 		}
 	}
 	return nil
+}
+
+// leads reports whether anything below a directory may match.
+func (f *finding) leads(dir string) bool {
+	for i, name := range strings.Split(dir, "/") {
+		if i < len(f.begins) && name != f.begins[i] { // guard: TestASearchGoesWhereItsNamesLead
+			return false
+		}
+	}
+	return true
 }
 
 // look looks at the entries of one directory. A directory that has gone or may not be read has none.
@@ -157,7 +182,7 @@ func (f *finding) take(dir string, e *mtree.Entry) {
 		f.found = append(f.found, found)
 	}
 	switch {
-	case !isDir:
+	case !isDir || !f.leads(path):
 	case len(f.dirs) >= f.most.pending:
 		f.more = true
 	default:

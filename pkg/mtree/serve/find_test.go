@@ -136,6 +136,23 @@ func TestFindBounds(t *testing.T) {
 	require.NotContains(t, s.get("/?html&find=f").body, `id="more"`)
 }
 
+// A search for names below a directory that is named looked at the whole tree.
+func TestASearchGoesWhereItsNamesLead(t *testing.T) {
+	files := map[string]string{"d/e/f1": "", "d/e/sub/f2": "", "d/e-not/f": "", "e/f": ""}
+	for i := range 30 {
+		files[fmt.Sprintf("o%02d/f", i)] = ""
+	}
+	s := publishWatched(t, serve.Config{}, files)
+	s.bound(1000, 40, 1<<20, 1000)
+	for query, want := range map[string][]string{"/d/e/f*": {"d/e/f1"}, "/d/e/**/f*": {"d/e/f1", "d/e/sub/f2"}, "/d/e/": {"d/e/"}, "/e/f": {"e/f"}} {
+		some, more := s.found("/", url.QueryEscape(query))
+		require.Equal(t, want, some, query)
+		require.False(t, more, query)
+	}
+	_, more := s.found("/", url.QueryEscape("/?/f"))
+	require.True(t, more, "everything is looked at")
+}
+
 // In one large directory the time ends a search, too: a GLOB of a client may cost much for each name.
 func TestFindInALargeDirectory(t *testing.T) {
 	files := map[string]string{}

@@ -115,7 +115,7 @@ func openTree(c *Config) (*published.Tree, error) {
 func (h *Handler) newHub() *longpoll.Hub {
 	watch, err := dirwatch.New()
 	if err != nil {
-		h.cfg.Log.Warn("long polls look once a second", "error", err)
+		h.cfg.Log.Warn("cannot hear directories: mirrors that wait are told within a second, not at once", "error", err, "remedy", longpoll.HearAgain)
 	}
 	return longpoll.New(h.hubConfig(watch), h.stop.Done())
 }

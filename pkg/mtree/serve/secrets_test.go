@@ -78,5 +78,5 @@ func TestBrokenStateIsLoggedOnce(t *testing.T) {
 		}
 	}
 	require.NoError(t, s.h.Close())
-	require.Equal(t, 2, strings.Count(log.String(), "reading the state of the tree"), log.String())
+	require.Equal(t, 2, strings.Count(log.String(), "cannot read the state of the tree"), log.String())
 }

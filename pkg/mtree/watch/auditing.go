@@ -198,7 +198,8 @@ func (w *watcher) abandonFloor(r *auditRequest) {
 	if w.floor.Sub(now) <= floorAhead {
 		return
 	}
-	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
+	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String(),
+		"remedy", "none is needed if the clock is right now: mirrors look at everything once")
 	w.tree.SetBack(now, w.floor) // guard: TestStampsThatComeAgainAreRecorded
 	w.floor, r.raiseAgain = now, true
 	if root, err := w.root.Self(); err == nil && root.MTime.Sub(now) <= floorAhead {
@@ -252,6 +253,6 @@ func (w *watcher) logLoss(why string) {
 	if time.Since(w.lossLogged) < lossPause {
 		return
 	}
-	w.Log.Warn("lost track: auditing the tree", "why", why, "times", w.losses)
+	w.Log.Warn("lost track: auditing the tree", "why", why, "times", w.losses, "remedy", "none is needed: the audit finds what was missed")
 	w.lossLogged, w.losses = time.Now(), 0
 }

@@ -14,7 +14,8 @@ func (w *watcher) listen() error {
 	if w.Backend == "auto" {
 		backends = []string{"fanotify", "inotify", "none"}
 		if why := notify.Supported(w.root.FD()); why != nil {
-			w.Log.Warn("no events here: the tree is known by audits only", "error", why)
+			w.Log.Warn("no events here: the tree is known by audits only", "error", why,
+				"remedy", "run watch on the machine that has the disk; here changes are found later, by one audit after another")
 			backends = []string{"none"}
 		}
 	}
@@ -24,7 +25,8 @@ func (w *watcher) listen() error {
 			break
 		}
 		if len(backends) > 1 {
-			w.Log.Info("backend does not work here", "backend", w.backend, "error", err)
+			w.Log.Info("backend does not work here", "backend", w.backend, "error", err,
+				"remedy", "none is needed: the next one is tried")
 		}
 	}
 	if err != nil {

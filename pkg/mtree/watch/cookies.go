@@ -70,7 +70,7 @@ func (w *watcher) answerCookies() {
 		}
 		dir := w.marker.Dir()
 		if err := dir.Rename(name, dir, answerOf(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.Log.Warn("cannot answer a --sync: trying again", "error", err)
+			w.Log.Warn("cannot answer a --sync: trying again", "error", err, "remedy", makeRoom)
 			left = append(left, name) // guard: TestSyncIsAnsweredAgain
 			w.statusRetry.Reset(statusPause)
 		}

@@ -17,7 +17,8 @@ func (w *watcher) loadExceptions(id *identity.Identity) string {
 	}
 	have, err := w.marker.ReadExceptions()
 	if err != nil {
-		w.Log.Warn("what is known of directories apart from their times cannot be read", "error", err)
+		w.Log.Warn("cannot read .tidemark/stamps or .tidemark/unread: every directory is stamped anew", "error", err,
+			"remedy", "none is needed for the tree; look whether the disk is sound")
 		w.exceptions.Distrust()
 		return "a damaged .tidemark/stamps or .tidemark/unread"
 	}
@@ -42,7 +43,7 @@ func (w *watcher) saveExceptions() {
 		return
 	}
 	if err != nil {
-		w.Log.Error("cannot write .tidemark/stamps and .tidemark/unread: the tree is degraded", "error", err)
+		w.Log.Error("cannot write .tidemark/stamps and .tidemark/unread: the tree is degraded", "error", err, "remedy", makeRoom)
 		return
 	}
 	if first {

@@ -20,7 +20,8 @@ func (w *watcher) beginJournal() {
 func (w *watcher) keepJournal() {
 	w.names.on, w.names.stats = true, w.Stats
 	w.names.log = func(err error) {
-		w.Log.Warn("cannot write which names change to .tidemark/journal.0 and .1: readers list changed directories whole, until there is room and the right to write there", "error", err)
+		w.Log.Warn("cannot write which names change to .tidemark/journal.0 and .1: readers list changed directories whole until then", "error", err,
+			"remedy", "make room (8 MiB), or chown the two files to watch's user")
 	}
 	w.beginJournal()
 }

@@ -123,7 +123,8 @@ func (w *watcher) finish(ctx context.Context) error {
 	case err := <-flushed:
 		w.status.Clean = err == nil
 	case <-timer.C:
-		w.Log.Warn("the disk is too slow to stop cleanly: after a power cut the tree is compared anew")
+		w.Log.Warn("the disk is too slow to stop cleanly: after a power cut the tree is compared anew",
+			"remedy", "none is needed; if it comes at each stop, the disk is slow or broken")
 	}
 	if w.status.State = w.state(); w.status.State.Prunes() {
 		w.status.State = wire.Audited

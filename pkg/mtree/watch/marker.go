@@ -28,7 +28,8 @@ func (w *watcher) restoreMarker() (err error) {
 		}
 		return nil
 	}
-	w.Log.Warn(".tidemark was removed, or replaced: putting it back")
+	w.Log.Warn(".tidemark was removed, or replaced: putting it back",
+		"remedy", "keep others from removing it: rsync --delete needs --exclude=.tidemark, git clean -e .tidemark")
 	for range removalTries {
 		if err = w.makeMarker(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

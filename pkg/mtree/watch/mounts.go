@@ -9,7 +9,8 @@ import (
 func (w *watcher) checkMounts() error {
 	change, err := w.mounts.Look()
 	if err != nil {
-		w.Log.Warn("cannot look which mounts came or went: trying again", "error", err)
+		w.Log.Warn("cannot look which mounts came or went: trying again", "error", err,
+			"remedy", "if it lasts: watch must be able to read /proc/self/mountinfo")
 		return nil
 	}
 	if change.Root {

@@ -108,7 +108,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	}
 	w.armMarker()
 	if w.steps, err = machine.NewClockSteps(); err != nil {
-		w.Log.Info("a clock that is set back is noticed at the next change only", "error", err)
+		w.Log.Info("a clock that is set back is noticed at the next change only", "error", err, "remedy", "none is needed where the clock is kept by NTP")
 	}
 	if id.First {
 		sleep(wire.ClockLag) // once readers rely on us, no later ctime may lie before our reading of the clock
@@ -152,7 +152,7 @@ func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.St
 	w.farBack = false
 	r.Scope = audit.Scope{First: id.First, All: doubts != "", Since: now, Before: now}
 	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
-		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
+		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options(), "remedy", "none is needed: mirrors look at everything once")
 		r.All = true // changes that the old options left out were not published
 	}
 	if !id.First && doubts == "" {
@@ -186,7 +186,8 @@ func (w *watcher) followMounts(id identity.Identity) {
 
 // stampAll makes the start audit stamp everything, where mounts may have come or gone unheard.
 func (w *watcher) stampAll(err error) {
-	w.Log.Warn("cannot tell which mounts came or went below the root: every directory is stamped anew", "error", err)
+	w.Log.Warn("cannot tell which mounts came or went below the root: every directory is stamped anew", "error", err,
+		"remedy", "none is needed: mirrors look at everything once")
 	w.audits.next.All = true
 }
 
@@ -203,7 +204,8 @@ func (w *watcher) declare(doubts string, began mtree.Stamp) error {
 		return exit.With(exit.Local, err, "")
 	}
 	if doubts != "" {
-		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
+		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts,
+			"remedy", "none is needed: it takes time, and nothing is lost")
 		w.tree.RaiseEpoch(began)
 	}
 	if err := w.marker.WriteTree(w.tree); errors.Is(err, state.ErrInTheWay) {
@@ -220,7 +222,8 @@ func (w *watcher) declare(doubts string, began mtree.Stamp) error {
 // tree file in the root's own .tidemark. What the status there says is taken back first.
 func (w *watcher) dropCopy() {
 	if err := records.Drop(w.root); err != nil {
-		w.Log.Info("the root keeps the record of a copy", "error", err)
+		w.Log.Info("the root keeps the record of a copy", "error", err,
+			"remedy", "none is needed: nobody reads it at a source")
 	}
 	if w.StateDir == "" {
 		return
@@ -233,7 +236,8 @@ func (w *watcher) dropCopy() {
 	w.takeBackStatus(own) // guard: TestStartElsewhere
 	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || t.Role == state.Copy {
 		if err := own.WriteTree(w.tree); err != nil {
-			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "error", err)
+			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "error", err,
+				"remedy", "give watch the right to write there, or remove it: rm -r .tidemark in the root")
 		}
 	}
 }
@@ -247,7 +251,8 @@ func (w *watcher) takeBackStatus(own *state.Marker) {
 		return
 	}
 	if disk.IsUnsure(err) {
-		w.Log.Warn("cannot read the status in the root's own .tidemark: give serve the same --state-dir", "error", err)
+		w.Log.Warn("cannot read the status in the root's own .tidemark: a serve without --state-dir may go by it", "error", err,
+			"remedy", "give serve the same --state-dir")
 		return
 	}
 	status.State, status.Checkpoint, status.Audit, status.Entries, status.Clean = wire.Unwatched, nil, nil, nil, false
@@ -256,7 +261,8 @@ func (w *watcher) takeBackStatus(own *state.Marker) {
 		err = errors.Join(f.Write(status), f.Sync(), f.Close())
 	}
 	if err != nil {
-		w.Log.Warn("the root's own .tidemark still says that an earlier watch keeps the stamps: give serve the same --state-dir, or remove that .tidemark", "error", err)
+		w.Log.Warn("the root's own .tidemark still says that an earlier watch keeps the stamps", "error", err,
+			"remedy", "give serve the same --state-dir, or remove that .tidemark")
 	}
 }
 

@@ -37,6 +37,9 @@ func (w *watcher) setState(s wire.State) {
 	w.Notify(string(s))
 }
 
+// makeRoom is what to do about a .tidemark that cannot be written.
+const makeRoom = "make room on the disk of .tidemark, and give watch the right to write there: it tries again by itself"
+
 // writeStatus writes status.json: one pwrite.
 func (w *watcher) writeStatus() {
 	now := w.clock.Now()
@@ -56,7 +59,7 @@ func (w *watcher) writeStatus() {
 	w.Stats.Each(func(name, _ string, value int64) { w.status.Counters[name] = value })
 	err := w.statusFile.Write(w.status)
 	if err != nil && !w.statusFails {
-		w.Log.Error("cannot write the status: serve does not see changes of state", "error", err)
+		w.Log.Error("cannot write the status: serve does not see changes of state", "error", err, "remedy", makeRoom)
 	}
 	if w.statusFails = err != nil; w.statusFails {
 		w.statusRetry.Reset(statusPause) // guard: TestStatusIsWrittenAgain
@@ -113,7 +116,7 @@ func (w *watcher) saveOwnWrites() {
 		return
 	}
 	if err != nil && !w.noteFails { // guard (without !w.noteFails): TestDiskThatIsFullForManyBatches
-		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "error", err)
+		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "error", err, "remedy", makeRoom)
 	}
 	w.noteFails = err != nil
 }

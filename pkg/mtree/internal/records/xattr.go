@@ -59,12 +59,15 @@ func Set(d *disk.Dir, r Record) error {
 
 // Drop removes the record on a directory. It is no error if there is none.
 func Drop(d *disk.Dir) error {
-	switch err := sys.Fremovexattr(d.FD(), XattrName); err {
+	err := sys.Fremovexattr(d.FD(), XattrName)
+	switch err {
 	case nil, unix.ENODATA, unix.ENOTSUP:
 		return nil
-	default:
-		return d.PathError("removexattr", ".", err)
 	}
+	if _, missing := sys.Fgetxattr(d.FD(), XattrName, nil); missing == unix.ENODATA {
+		return nil // the kernel looks for the right to remove it first
+	}
+	return d.PathError("removexattr", ".", err)
 }
 
 // Probe returns ErrNoXattr if directories here cannot carry records. It changes

@@ -49,7 +49,8 @@ func Open(m *state.Marker, root string, log *slog.Logger) (*Index, error) {
 	if lines > 2*x.names.n+10_000 {
 		next, err := x.rewrite(m)
 		if err != nil { // guard: TestAnIndexThatCannotBeWrittenAnew
-			log.Warn("the index of hard links cannot be written anew: it stays as it is", "error", err)
+			log.Warn("the index of hard links cannot be written anew: it stays as it is", "error", err,
+				"remedy", "make room on the file system of DEST: the next start tries again")
 			return x, nil
 		}
 		x.Close()
@@ -405,7 +406,8 @@ func (x *Index) forget() {
 }
 
 func (x *Index) failed(err error) {
-	x.log.Warn("the index of hard links cannot be written: it is forgotten", "error", err)
+	x.log.Warn("the index of hard links cannot be written: it is forgotten", "error", err,
+		"remedy", "make room on the file system of DEST, and start mirror again")
 	x.dead = true // until the next start
 	x.forget()
 }

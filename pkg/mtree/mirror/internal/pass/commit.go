@@ -298,7 +298,8 @@ func (p *pass) leaveIncomplete(ctx context.Context) {
 			continue
 		}
 		if err := p.markUnfinished(n, recovered); err != nil {
-			p.env.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.Path), "error", err)
+			p.env.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.Path), "error", err,
+				"remedy", "make room on the file system of DEST, and give mirror the right to write there")
 		}
 	}
 }

@@ -42,7 +42,8 @@ func (p *pass) recallHeld() {
 	var err error
 	if p.guard.was, err = p.env.Replica.Held(); err != nil {
 		p.guard.wasUnread = true
-		p.env.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
+		p.env.Log.Warn("held deletions are unreadable, writing them anew", "error", err,
+			"remedy", "none is needed: they are found and held again")
 	}
 	p.guard.gate.Recall(&p.guard.was)
 	if p.env.DryRun {
@@ -52,7 +53,8 @@ func (p *pass) recallHeld() {
 	list, err := p.env.Replica.Released()
 	if err != nil {
 		// It releases nothing, or is no file at all.
-		p.env.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.env.Replica.RemoveRelease()))
+		p.env.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.env.Replica.RemoveRelease()),
+			"remedy", "give mirror --release DEST again")
 		return
 	}
 	if has { // guard: TestAReleaseThatNamesNothing

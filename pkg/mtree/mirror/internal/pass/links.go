@@ -157,7 +157,8 @@ func (p *pass) commitLinks() {
 	if p.changedAny && len(behind) > 0 {
 		p.markAllBehind(behind)
 		if err := p.flushMarks(); err != nil {
-			p.env.Log.Warn("names of files that were changed under others are forgotten: the flush failed", "error", err)
+			p.env.Log.Warn("names of files that were changed under others are forgotten: the flush failed", "error", err,
+				"remedy", "look whether the disk of DEST is sound; the next full walk finds them")
 			index.Forget()
 			return
 		}
@@ -174,7 +175,8 @@ func (p *pass) markAllBehind(behind map[string]bool) {
 			continue
 		}
 		if err != nil {
-			p.env.Log.Warn("a directory whose files were changed under other names could not be marked", "path", mtree.QuotePath(path), "error", err)
+			p.env.Log.Warn("a directory whose files were changed under other names could not be marked", "path", mtree.QuotePath(path), "error", err,
+				"remedy", "make room on the file system of DEST, and give mirror the right to write there")
 		}
 		p.markBehind(path)
 	}

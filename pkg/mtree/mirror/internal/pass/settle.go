@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func (p *pass) fail(n *node, path string, err error) {
 	} else if replica.IsLocal(err) {
 		remedy = replica.RemedyWriting(err)
 	}
-	p.env.Log.Log(context.Background(), level, "failed", "path", mtree.QuotePath(path), "error", err)
+	p.env.Log.Log(context.Background(), level, "failed", "path", mtree.QuotePath(path), "error", err, "remedy", cmp.Or(remedy, remedyFailed(err)))
 	code := exit.Failed
 	if replica.IsLocal(err) {
 		code = exit.Local
@@ -78,6 +79,14 @@ func (p *pass) fail(n *node, path string, err error) {
 	if len(p.result.Errs) < 10 {
 		p.result.Errs = append(p.result.Errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
 	}
+}
+
+// remedyFailed returns what the log says to do about a path that failed for no reason that is known here.
+func remedyFailed(err error) string {
+	if replica.IsLocal(err) {
+		return "none is needed if it goes away: mirror tries again by itself; if it stays, look whether the file system of DEST is sound"
+	}
+	return "none is needed if it goes away: mirror tries again by itself; if it stays, look at that path at the source, and at the log of serve"
 }
 
 // halt ends the pass: steps under way end, and no other begins.

@@ -36,7 +36,8 @@ func (r *Replica) Announce(floor mtree.Stamp, lines []journal.Line) {
 	}
 	err := a.writer.Write(floor, lines)
 	if err != nil && !a.warned {
-		r.log.Warn("cannot write which names change to .tidemark/journal.0 and .1: copies of this copy list changed directories whole, until there is room and the right to write there", "error", err)
+		r.log.Warn("cannot write which names change to .tidemark/journal.0 and .1: copies of this copy list changed directories whole until then", "error", err,
+			"remedy", "make room (8 MiB), or chown the two files to mirror's user")
 	}
 	a.warned = err != nil
 }

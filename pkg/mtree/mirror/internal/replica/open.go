@@ -170,7 +170,8 @@ func (r *Replica) mayTake(o *Options) error {
 	}
 	r.tree = tree
 	if known, proven, err := state.Noted(r.Root); err == nil && proven && tree.IsEarlier(&known) { // guard: TestAnEarlierMarkerIsPutBack
-		r.log.Warn("the copy's .tidemark is from before: everything is compared once")
+		r.log.Warn("the copy's .tidemark is from before: everything is compared once",
+			"remedy", "none is needed; it was restored from a backup, or put back with the tree")
 		r.tree = known
 		r.tree.Fingerprint = earlier
 	}
@@ -289,7 +290,8 @@ func (r *Replica) openLinks(wanted bool) (err error) {
 	sec, nsec := r.Self.BTime.Unix()
 	index, err := links.Open(r.marker, fmt.Sprintf("%d-%d.%d", r.Self.Node.Ino, sec, nsec), r.log)
 	if disk.IsFull(err) { // guard: TestNoRoomForTheIndexOfLinks
-		r.log.Warn("no room for the index of hard links: until the next start each name is a file of its own", "error", err)
+		r.log.Warn("no room for the index of hard links: until the next start each name is a file of its own", "error", err,
+			"remedy", "make room on the file system of DEST, and start mirror again")
 		return r.marker.Remove(links.Name) // what changes meanwhile is not noted
 	}
 	if err != nil {

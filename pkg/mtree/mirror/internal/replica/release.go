@@ -29,7 +29,8 @@ func (r *Replica) Release(held *HeldList, done func(*Deletion)) (deleted int64, 
 		case err == nil:
 			deleted += d.Entries
 		case err == errChanged:
-			r.log.Warn("changed since it was held, so it stays", "path", mtree.QuotePath(d.Path))
+			r.log.Warn("changed since it was held, so it stays", "path", mtree.QuotePath(d.Path),
+				"remedy", "none is needed: if the source still lacks it, the next pass holds it again")
 		default:
 			errs = append(errs, exit.With(exit.Local, fmt.Errorf("%s: %w", mtree.QuotePath(d.Path), err), ""))
 			kept.Entries = append(kept.Entries, *d)

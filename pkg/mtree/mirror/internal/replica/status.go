@@ -128,7 +128,7 @@ func (r *Replica) StoreDeletions(d *state.Deletions) {
 	defer r.mu.Unlock()
 	r.status.Deletions = d
 	if err := r.file.Write(r.status); err != nil {
-		r.log.Warn("status", "error", err)
+		r.log.Warn("cannot write the status of the copy", "error", err, "remedy", MakeRoom)
 	}
 }
 
@@ -149,7 +149,7 @@ func (r *Replica) StoreFilled(filled wire.Entries) {
 	defer r.mu.Unlock()
 	r.status.Filled = &filled
 	if err := r.file.Write(r.status); err != nil {
-		r.log.Warn("status", "error", err)
+		r.log.Warn("cannot write the status of the copy", "error", err, "remedy", MakeRoom)
 	}
 }
 
@@ -310,6 +310,6 @@ func (r *Replica) StoreConfirmed() {
 	}
 	r.status.Confirmed = r.confirmed
 	if err := r.file.Write(r.status); err != nil {
-		r.log.Warn("status", "error", err)
+		r.log.Warn("cannot write the status of the copy", "error", err, "remedy", MakeRoom)
 	}
 }

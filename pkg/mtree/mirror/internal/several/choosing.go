@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tidemark/internal/logbook"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
@@ -104,9 +105,10 @@ func (s *Sources) use(to int, root source.Root) source.Root {
 		if to > was {
 			level = slog.LevelWarn
 		}
-		s.c.Log.Log(context.Background(), level, "another source is used", "source", s.list[to].name, "number", to+1, "before", s.list[was].name, "why", s.whyLeft(was, to))
+		s.c.Log.Log(context.Background(), level, "another source is used", "source", s.list[to].name, "number", to+1, "before", s.list[was].name, "why", s.whyLeft(was, to),
+			"remedy", "none is needed: the preferred one is used when it is back", logbook.About("source", s.list[to].name))
 	} else {
-		s.c.Log.Info("source", "source", s.list[to].name, "number", to+1, "of", len(s.list))
+		s.c.Log.Info("this source is used", "source", s.list[to].name, "number", to+1, "of", len(s.list), logbook.About("source", s.list[to].name))
 	}
 	return root
 }

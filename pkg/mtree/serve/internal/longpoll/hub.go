@@ -100,6 +100,9 @@ func (h *Hub) Join(dir *disk.Dir, state wire.State, old *Topic) (*Topic, <-chan 
 	return t, t.woken, nil
 }
 
+// HearAgain is what to do about directories that serve cannot hear.
+const HearAgain = "raise the limit that the error names, then start serve again"
+
 // watch returns the id of a watch on the directory, or one below 0 if the host has no
 // watch left.
 func (h *Hub) watch(dir *disk.Dir, state wire.State) int32 {
@@ -109,7 +112,8 @@ func (h *Hub) watch(dir *disk.Dir, state wire.State) int32 {
 			return id
 		}
 		if h.unheard == 0 {
-			h.cfg.Log.Warn("long polls look once a second", "error", h.cfg.Quoted(err))
+			h.cfg.Log.Warn("cannot hear all directories: mirrors that wait for these are told within a second, not at once",
+				"error", h.cfg.Quoted(err), "remedy", HearAgain)
 		}
 	}
 	h.unheard--

@@ -35,5 +35,6 @@ func (m *mounts) pass(path string) {
 	if m.count != nil {
 		m.count.Store(int64(len(m.seen)))
 	}
-	m.log.Warn("what is on another file system is not published; see --cross-mounts", "path", strconv.Quote(path))
+	m.log.Warn("what is on another file system is not published; see --cross-mounts", "path", strconv.Quote(path),
+		"remedy", "to publish it, start watch and serve with --cross-mounts; to be told no more, --exclude it")
 }

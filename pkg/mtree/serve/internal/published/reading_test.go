@@ -135,7 +135,7 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 		w.says(source(), state.Status{State: wire.Watched})
 		w.Refuse("open .tidemark", unix.EIO, -1)
 		tree := w.open(Config{})
-		require.Equal(t, 1, w.logged("reading the state"))
+		require.Equal(t, 1, w.logged("cannot read the state"))
 		for _, c := range []struct {
 			why    error
 			logged int
@@ -145,7 +145,7 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 			require.Same(t, s, tree.Now())
 			require.Equal(t, c.why != nil, s.Unread, c.why)
 			require.Equal(t, map[bool]wire.State{true: wire.Unwatched, false: wire.Watched}[c.why != nil], s.State, c.why)
-			require.Equal(t, c.logged, w.logged("reading the state"), c.why)
+			require.Equal(t, c.logged, w.logged("cannot read the state"), c.why)
 		}
 	})
 }

@@ -128,7 +128,8 @@ func (t *Tree) replace(old *Snapshot) *Snapshot {
 	if err != nil {
 		if report := t.Quoted(err); report != t.lastReport {
 			t.lastReport = report
-			t.cfg.Log.Error("reading the state of the tree", "error", report)
+			t.cfg.Log.Error("cannot read the state of the tree: mirrors compare everything meanwhile", "error", report,
+				"remedy", "let serve read .tidemark in DIR, or give it the --state-dir of watch")
 		}
 	} else {
 		t.lastReport = ""

@@ -70,8 +70,9 @@ func (m *Monitor) Refuse(path string, node disk.Node, stamp mtree.Stamp, err err
 	if !ok {
 		m.Overflow(err)
 	} else if !known {
-		m.log.Warn("cannot set a directory's time: .tidemark/stamps has its stamp instead, except the root's; setting it takes the owner or CAP_FOWNER, a writable mount, and no chattr +i",
-			"path", mtree.DirPath(path), "error", err)
+		m.log.Warn("cannot set a directory's time: .tidemark/stamps has its stamp instead, except the root's",
+			"path", mtree.DirPath(path), "error", err,
+			"remedy", "run watch as its owner or with CAP_FOWNER; the mount must be writable, and the directory without chattr +i")
 	}
 }
 
@@ -88,7 +89,8 @@ func (m *Monitor) Overflow(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.overflow {
-		m.log.Warn("too many directories refuse their time or cannot be read: the tree is degraded", "error", err)
+		m.log.Warn("too many directories refuse their time or cannot be read: the tree is degraded", "error", err,
+			"remedy", "give watch the rights that it lacks there, or --exclude these directories at watch and serve; then start watch again")
 	}
 	m.overflow, m.audit.overflow, m.mended = true, true, false
 }
@@ -163,17 +165,22 @@ func (m *Monitor) CannotRead(path string, inode uint64, err error) (isNew bool) 
 	if !ok {
 		m.Overflow(err)
 	} else if !known {
-		m.log.Warn("cannot read a directory: it is not published, nor what is below it, until it can be read", "path", mtree.DirPath(path), "error", err)
+		m.log.Warn("cannot read a directory: it is not published, nor what is below it, until it can be read", "path", mtree.DirPath(path), "error", err,
+			"remedy", "run watch with the right to read it, or --exclude it at watch and serve")
 	}
 	return !known
 }
+
+// hearMore is what to do about directories that cannot be heard; where a limit of the kernel is the reason, the error says how to raise
+// it.
+const hearMore = "raise the limit that the error names, or --exclude what need not be heard; then start watch again"
 
 // CannotHear records that a directory could not be armed. The log says so once.
 func (m *Monitor) CannotHear(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.deafLogged == "" {
-		m.log.Error("cannot hear all directories: the rest is covered by frequent audits", "error", err)
+		m.log.Error("cannot hear all directories: the rest is covered by frequent audits", "error", err, "remedy", hearMore)
 		m.deafLogged = err.Error()
 	}
 	m.deaf, m.audit.deaf = err, err
@@ -199,7 +206,7 @@ func (m *Monitor) EndAudit(directories int64) (readable []string) {
 		if text := notify.WatchShortage(int(directories)); text != "" {
 			m.deaf = fmt.Errorf("%d directories: %s", directories, text)
 			if m.deafLogged != text {
-				m.log.Error("out of watches", "error", m.deaf)
+				m.log.Error("out of watches", "error", m.deaf, "remedy", hearMore)
 				m.deafLogged = text
 			}
 		}
@@ -212,7 +219,8 @@ func (m *Monitor) TreeFile(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil && m.treeFile == nil {
-		m.log.Error("cannot write .tidemark/tree: readers and the next start do not know what this watcher does", "error", err)
+		m.log.Error("cannot write .tidemark/tree: readers and the next start do not know what this watcher does", "error", err,
+			"remedy", "make room on the disk of .tidemark, and give watch the right to write there")
 	}
 	m.treeFile = err
 }
@@ -224,14 +232,15 @@ func (m *Monitor) PassOver(path string) {
 	if !m.foreigners[path] && len(m.foreigners) < maxForeign {
 		m.foreigners[path] = true
 		m.foreign.Add(1)
-		m.log.Warn("another file system begins here: passed over (see --cross-mounts)", "path", mtree.DirPath(path))
+		m.log.Warn("another file system begins here: passed over (see --cross-mounts)", "path", mtree.DirPath(path),
+			"remedy", "to publish it, start watch and serve with --cross-mounts; to be told no more, --exclude it")
 	}
 }
 
 // CannotMoveCTime logs that a file was renamed, and shows that by nothing that mirrors compare.
 func (m *Monitor) CannotMoveCTime(err error) {
-	m.log.Warn("a file was renamed and its file system left its ctime, which cannot be moved (that takes the file's owner or CAP_FOWNER): if another file had the name before, with the same size and mtime, mirrors keep its bytes until mirror --verify",
-		"error", err)
+	m.log.Warn("a file was renamed and its file system left its ctime, which cannot be moved: if another file had the name before, with the same size and mtime, mirrors keep its bytes",
+		"error", err, "remedy", "run watch as the owner of the files or with CAP_FOWNER; mirror --verify --repair mends copies")
 }
 
 // Degraded returns why the tree is degraded, in one line without paths; "" if it is

@@ -64,7 +64,8 @@ func Claim(o Options, root *disk.Dir) (m *state.Marker, lock *state.Lock, id Ide
 		if id.Status, err = m.ReadStatus(); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		} else if err != nil {
-			o.Log.Warn("the status cannot be read: the tree is compared anew", "error", err)
+			o.Log.Warn("the status cannot be read: the tree is compared anew", "error", err,
+				"remedy", "none is needed for the tree; look whether the disk is sound")
 			id.Status, err = state.Status{}, nil
 		}
 	}

@@ -29,7 +29,8 @@ func (t *telling) byStamp(root disk.Info) error {
 		return exit.With(exit.Local, err, "")
 	}
 	if t.exceptions != nil && len(t.exceptions.Unread) > 0 {
-		t.Log.Warn("directories that watch may not read are not told", "directories", len(t.exceptions.Unread))
+		t.Log.Warn("directories that watch may not read are not told", "directories", len(t.exceptions.Unread),
+			"remedy", "run watch with the right to read them; .tidemark/unread names them")
 	}
 	if !t.isStamped("", root) {
 		return nil
@@ -79,7 +80,7 @@ func (t *telling) cannotRead(path string, err error) {
 		return
 	}
 	t.unreadable++
-	t.Log.Warn("cannot read a directory", "path", mtree.DirPath(path), "error", err)
+	t.Log.Warn("cannot read a directory", "path", mtree.DirPath(path), "error", err, "remedy", "ask as a user who may read it")
 }
 
 // visit tells a directory, and goes down. Cost: one descriptor for each level.

@@ -45,6 +45,9 @@ func Tell(ctx context.Context, q Question) error {
 	return nil
 }
 
+// goOn is what to do where everything was told.
+const goOn = "none is needed: the next time ask with the stamp of this answer"
+
 // tell chooses the way.
 func (t *telling) tell(p state.Published) error {
 	root, err := t.Root.Self()
@@ -52,7 +55,7 @@ func (t *telling) tell(p state.Published) error {
 		return exit.With(exit.Local, err, "")
 	}
 	if p.State != wire.Watched && p.State != wire.Auditing { // guard: TestSinceWithoutAWatch
-		t.Log.Warn("no watch hears this tree now: what it has not published is told after it ran again", "state", p.State)
+		t.Log.Warn("no watch hears this tree now: what it has not published is told after it ran again", "state", p.State, "remedy", "start watch")
 	}
 	if p.State.Prunes() && root.MTime == t.Since {
 		return nil // each change that is published moves it; the last batch of the journal may be older
@@ -63,11 +66,11 @@ func (t *telling) tell(p state.Published) error {
 	case why == "" && !ahead: // guard (without !ahead): TestSinceRefuses
 		return t.byName(batches)
 	case !p.State.Prunes(): // guard: TestSinceOfADegradedTree
-		t.Log.Warn("everything is told: the stamps of this tree prove nothing now", "state", p.State)
+		t.Log.Warn("everything is told: the stamps of this tree prove nothing now", "state", p.State, "remedy", "start watch, and ask again when it has audited")
 	case ahead: // guard: TestSinceRefuses
-		t.Log.Warn("everything is told: the tree never had this stamp, or its clock was set back since", "stamp", t.Since.String(), "root", root.MTime.String())
+		t.Log.Warn("everything is told: the tree never had this stamp, or its clock was set back since", "stamp", t.Since.String(), "root", root.MTime.String(), "remedy", goOn)
 	case t.tree.Again.Has(t.Since): // guard: TestStampsThatComeAgainAreRecorded
-		t.Log.Warn("everything is told: the stamp may be from before the clock was set back", "stamp", t.Since.String())
+		t.Log.Warn("everything is told: the stamp may be from before the clock was set back", "stamp", t.Since.String(), "remedy", goOn)
 	default:
 		t.Log.Info("going by the stamps: what is gone, and what came with older times, is told by its directory only", "why", why)
 		return t.byStamp(root)

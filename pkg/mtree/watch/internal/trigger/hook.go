@@ -149,7 +149,8 @@ func (h *Hook) Ended(err error) {
 		return
 	}
 	h.failures.Add(1)
-	h.log.Error("--exec failed: its paths are given to the next run", "error", err, "paths", len(ran))
+	h.log.Error("--exec failed: its paths are given to the next run", "error", err, "paths", len(ran),
+		"remedy", "mend the command: it is run again by itself, each time after a longer pause")
 	h.note(slices.Values(ran))
 	wait := min(time.Second<<min(h.fails, 10), maxPause)
 	h.fails++
@@ -180,10 +181,11 @@ func (h *Hook) Stop() {
 	select {
 	case err := <-h.done:
 		if err != nil {
-			h.log.Warn("--exec was stopped", "error", err)
+			h.log.Warn("--exec was stopped, because watch ends", "error", err,
+				"remedy", "run the command by hand if it must see what changed last")
 		}
 	case <-time.After(hookGrace / 3):
-		h.log.Warn("--exec cannot be stopped")
+		h.log.Warn("--exec cannot be stopped, though watch ends", "remedy", "look what it waits for (ps), and end it by hand")
 	}
 	h.running, h.done = nil, nil
 }
