@@ -432,7 +432,7 @@ func TestWhatTheNextPassFlushes(t *testing.T) {
 }
 
 // Each directory that got entries is flushed, those above it, and nothing twice.
-func TestWhatIsFlushed(t *testing.T) {
+func TestWhatABackupFlushes(t *testing.T) {
 	k := opened(t, 0, "/copy/a/b/f", "/copy/a/b/g", "/copy/c/f", "/copy/h")
 	for _, path := range []string{"a/b/f", "a/b/g", "c/f", "h"} {
 		_, err := k.move(path)
