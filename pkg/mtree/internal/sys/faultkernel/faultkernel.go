@@ -225,6 +225,14 @@ func (k *Kernel) Fchmodat(dirfd int, path string, mode uint32, flags int) error 
 	return k.Kernel.Fchmodat(dirfd, path, mode, flags)
 }
 
+// Fchownat implements sys.Kernel.
+func (k *Kernel) Fchownat(dirfd int, path string, uid, gid, flags int) error {
+	if _, err := k.asked("chown", dirfd, path); err != nil {
+		return err
+	}
+	return k.Kernel.Fchownat(dirfd, path, uid, gid, flags)
+}
+
 // Utimensat implements sys.Kernel.
 func (k *Kernel) Utimensat(dirfd int, path string, times [2]unix.Timespec, flags int) error {
 	if _, err := k.asked("utimes", dirfd, path); err != nil {

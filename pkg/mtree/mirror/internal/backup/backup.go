@@ -161,7 +161,7 @@ func (b *Dir) still() error {
 	defer there.Close()
 	was, err1 := b.dir.Self()
 	is, err2 := there.Self()
-	if err1 == nil && err2 == nil && was.Node != is.Node {
+	if was.Node != is.Node {
 		return disk.ErrReplaced
 	}
 	return errors.Join(err1, err2)

@@ -102,6 +102,7 @@ func TestNames(t *testing.T) {
 	for _, other := range []string{
 		"", name[:len(name)-1], name + "0", " " + name, strings.Replace(name, "2023", "2022", 1), strings.ToUpper(name), "2023-11-14T22-13-20.482Z",
 		"2023-11-14T22-13-20.482Z-", "keep-" + name, name[:24] + "-00000000", "Z-" + checksum("Z", "copy"), "2023-13-14T22-13-20.482Z-" + checksum("2023-13-14T22-13-20.482Z", "copy"),
+		"2023-11-14T22-13-20,482Z-" + checksum("2023-11-14T22-13-20,482Z", "copy"),
 	} {
 		_, ok := timeOf(other, "copy")
 		require.False(t, ok, other)
@@ -387,7 +388,19 @@ func TestExpiryEndsWithItsMirror(t *testing.T) {
 	for i := range 100 {
 		testtree.Make(t, b.at, fmt.Sprintf("backup/%s/f%d = x", old, i))
 	}
+	for i := range 30 {
+		testtree.Make(t, b.at, fmt.Sprintf("backup/%s/", nameOf(passBegan.Add(-time.Duration(i*7%30)*time.Minute), key)))
+	}
 	b.open()
+	b.Dir.o.Age = -time.Hour
+	dir, err := b.another()
+	require.NoError(t, err)
+	defer dir.Close()
+	names, err := b.expired(dir)
+	require.NoError(t, err)
+	require.Len(t, names, 31)
+	require.IsIncreasing(t, names, "the oldest is the first")
+	b.Dir.o.Age = time.Hour
 	ctx := &ending{Context: t.Context(), looks: 150} // after the scan, in the middle of what it found
 	n, err := b.Expire(ctx)
 	require.NoError(t, err)

@@ -54,17 +54,17 @@ func (b *Dir) another() (*disk.Dir, error) {
 func (b *Dir) expired(dir *disk.Dir) ([]string, error) {
 	var names []string
 	before := b.o.Now().Add(-b.o.Age)
-	err := dir.Scan(func(raw []byte, kind mtree.Kind) error {
+	err := dir.Scan(func(raw []byte, _ mtree.Kind) error {
 		at, ours := timeOf(string(raw), b.key)
-		if ours && (kind == mtree.Dir || kind == mtree.Other) && at.Before(before) && !b.isInUse(string(raw)) { // guard (without !b.isInUse(string(raw))): TestExpire
+		if ours && at.Before(before) && !b.isInUse(string(raw)) { // guard (without !b.isInUse(string(raw))): TestExpire
 			names = append(names, string(raw))
 		}
 		return nil
 	})
 	slices.Sort(names)
 	return slices.DeleteFunc(names, func(name string) bool {
-		info, statErr := dir.Stat(name)
-		return statErr != nil || info.Kind != mtree.Dir
+		info, _ := dir.Stat(name)
+		return info.Kind != mtree.Dir
 	}), err
 }
 

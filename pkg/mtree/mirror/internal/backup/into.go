@@ -13,8 +13,8 @@ import (
 // later time.
 var errTaken = errors.New("the path is taken")
 
-// mostTurns is how many directories one entry may ask for.
-const mostTurns = 1000
+// mostTurns is how many directories one entry may ask for. Each is open until the pass ends.
+const mostTurns = 100
 
 // into lets move give an entry its place in the backup: the name base in up, which is expected to be
 // free. move returns how many entries it moved, and errTaken or EEXIST if the name is taken.
@@ -69,15 +69,11 @@ func (b *Dir) turn() (*turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := b.at
-	if len(b.turns) > 0 {
-		at = at.Add(time.Millisecond)
-	}
 	for range mostTurns {
-		name := nameOf(at, b.key)
+		name := nameOf(b.at, b.key)
 		dir, err := b.dir.MakeDir(name, 0o700)
 		if errors.Is(err, fs.ErrExist) {
-			at = at.Add(time.Millisecond)
+			b.at = b.at.Add(time.Millisecond)
 			continue
 		}
 		if err != nil {
@@ -85,7 +81,7 @@ func (b *Dir) turn() (*turn, error) {
 		}
 		like(dir, info)
 		t := &turn{name: name, dir: dir}
-		b.at, b.turns, b.full = at, append(b.turns, t), false
+		b.turns, b.full = append(b.turns, t), false
 		return t, nil
 	}
 	return nil, fs.ErrExist
@@ -124,7 +120,7 @@ func (b *Dir) parent(t *turn, path string) (*disk.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info, err := b.o.Root.StatPath(path, false); err == nil && info.Kind == mtree.Dir {
+	if info, _ := b.o.Root.StatPath(path, false); info.Kind == mtree.Dir {
 		like(dir, info)
 	}
 	b.mu.Lock()

@@ -67,25 +67,25 @@ func (b *Dir) Replace(from *disk.Dir, staged string, dir *disk.Dir, name string,
 }
 
 // rename moves an entry with all below it.
-func (b *Dir) rename(dir *disk.Dir, name string, info disk.Info, path string, entries int64) (int64, error) {
-	err := b.into(path, func(up *disk.Dir, base string) (int64, error) {
+func (b *Dir) rename(dir *disk.Dir, name string, info disk.Info, path string, entries int64) (moved int64, err error) {
+	err = b.into(path, func(up *disk.Dir, base string) (int64, error) {
 		err := dir.MoveTo(name, up, base)
-		if disk.IsDenied(err) && info.Kind == mtree.Dir && info.Mode&0o200 == 0 && dir.ChmodEntry(name, info.Mode|0o700) == nil {
+		if disk.IsDenied(err) && info.Kind == mtree.Dir && dir.ChmodEntry(name, info.Mode|0o700) == nil {
 			// A directory that is moved is written to: its "..".
 			if err = dir.MoveTo(name, up, base); err == nil {
-				return entries, up.ChmodEntry(base, info.Mode)
+				moved = entries
+				return moved, up.ChmodEntry(base, info.Mode)
 			}
 			_ = dir.ChmodEntry(name, info.Mode)
 		}
-		if err != nil && isGone(dir, name) {
-			return 0, nil
+		if err == nil {
+			moved = entries
+		} else if isGone(dir, name) {
+			err = nil
 		}
-		return entries, err
+		return moved, err
 	})
-	if err != nil {
-		return 0, err
-	}
-	return entries, nil
+	return moved, err
 }
 
 // moveBelow moves what is in the directory name, entry by entry, and then removes it if nothing stays in it.
@@ -117,7 +117,7 @@ func (b *Dir) moveBelow(dir *disk.Dir, name string, info disk.Info, p disk.Prune
 // moveEach moves the entries of a directory that do not stay.
 func (b *Dir) moveEach(from *disk.Dir, p disk.Prune) (moved int64, stays bool, err error) {
 	names, err := from.Names()
-	if p.Trees && from.HasMarker() {
+	if p.Trees {
 		names = append(names, mtree.MarkerName)
 	}
 	for _, name := range names {
@@ -125,15 +125,19 @@ func (b *Dir) moveEach(from *disk.Dir, p disk.Prune) (moved int64, stays bool, e
 		if disk.IsGone(statErr) {
 			continue
 		}
+		if statErr != nil {
+			err = errors.Join(err, statErr)
+			continue
+		}
 		below := p
 		below.Path = mtree.JoinPath(p.Path, name)
-		if statErr == nil && p.Keep != nil && name != mtree.MarkerName && p.Keep(below.Path, entry.Kind == mtree.Dir) {
+		if p.Keep != nil && name != mtree.MarkerName && p.Keep(below.Path, entry.Kind == mtree.Dir) {
 			stays = true
 			continue
 		}
 		n, moveErr := b.Move(from, name, below)
 		moved += n
-		err = errors.Join(err, statErr, moveErr)
+		err = errors.Join(err, moveErr)
 		if entry.Kind == mtree.Dir && !isGone(from, name) {
 			stays = true
 		}

@@ -16,7 +16,7 @@ import (
 //	statx; then openat2, linkat, close; for a directory with nothing in the backup: mkdirat, fchmod
 func (b *Dir) Overwrite(dir *disk.Dir, name, path string, place func() error) (done bool, err error) {
 	info, err := dir.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Kind == mtree.Dir {
+	if errors.Is(err, fs.ErrNotExist) || info.Kind == mtree.Dir {
 		return true, place()
 	}
 	if err != nil || !b.links {

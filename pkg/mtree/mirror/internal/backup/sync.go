@@ -24,14 +24,13 @@ type place struct {
 const fewSyncs = 24
 
 func (d *dirty) add(t *turn, path string) {
-	if len(d.at) >= fewSyncs {
-		d.all = true
-		return
-	}
 	if d.at == nil {
 		d.at = map[place]bool{}
 	}
 	d.at[place{t, path}] = true
+	if len(d.at) > fewSyncs {
+		*d = dirty{all: true}
+	}
 }
 
 // Sync makes durable what was kept since the last Sync. It comes before the directories of the copy are

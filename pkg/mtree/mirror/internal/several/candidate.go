@@ -71,22 +71,18 @@ func (n *candidate) ask(ctx context.Context, within time.Duration, once bool) (r
 	if errors.Is(err, source.ErrOtherDirectory) {
 		root, err = n.origin.Root(ctx, source.Poll{Once: once})
 	}
-	n.look(&root, err)
+	n.look(&root)
 	return root, err
 }
 
 // look notes what an answer says of the source.
-func (n *candidate) look(root *source.Root, err error) {
-	n.stale = err == nil && root.State == wire.Stale
-}
+func (n *candidate) look(root *source.Root) { n.stale = root.State == wire.Stale }
 
-// set notes why the source is not used. It reports whether that is new.
-func (n *candidate) set(why string, now mtree.Stamp) bool {
-	if n.why == why {
-		return false
+// set notes why the source is not used.
+func (n *candidate) set(why string, now mtree.Stamp) {
+	if n.why != why {
+		n.why, n.since = why, now
 	}
-	n.why, n.since = why, now
-	return true
 }
 
 // causeText says in a few words what an error of a source means, always the same for the same cause: it
@@ -97,7 +93,7 @@ func causeText(err error) string {
 		return "it answers " + status
 	case errors.Is(err, mtree.ErrListing):
 		return "it gives no listing"
-	case remote.IsAway(err), exit.Of(err) == exit.Unreachable, errors.Is(err, context.DeadlineExceeded):
+	case remote.IsAway(err), exit.Of(err) == exit.Unreachable:
 		return "it does not answer"
 	}
 	return "it cannot be read"

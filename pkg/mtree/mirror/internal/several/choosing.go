@@ -23,7 +23,7 @@ func (s *Sources) choose(ctx context.Context, once bool) (source.Root, error) {
 	stale, errs := -1, make([]error, len(s.list))
 	var last source.Root
 	for i := range s.list {
-		if i == s.used && s.list[i].why != "" {
+		if i == s.used {
 			errs[i] = errors.New(s.list[i].why) // it was asked this moment
 			continue
 		}
@@ -88,14 +88,9 @@ type ErrNone struct {
 func (e *ErrNone) Error() string   { return "none of the sources can be used: " + e.text }
 func (e *ErrNone) Unwrap() []error { return e.errs }
 
-// use makes a source the one that is used. root is its answer.
+// use makes another source the one that is used. root is its answer.
 func (s *Sources) use(to int, root source.Root) source.Root {
-	s.endProbe()
 	was := s.used
-	s.list[to].set("", s.c.Now())
-	if was == to {
-		return root
-	}
 	s.mu.Lock()
 	s.used = to
 	if was >= 0 {
@@ -125,7 +120,7 @@ func (s *Sources) plan(was int) {
 	switch {
 	case s.used < was:
 		s.returned = now
-	case was >= 0 && !s.returned.IsZero() && now.Sub(s.returned) < calm:
+	case now.Sub(s.returned) < calm:
 		s.first = min(2*s.first, longestProbe)
 	default:
 		s.first = s.c.FirstProbe

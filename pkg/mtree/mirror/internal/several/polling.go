@@ -34,14 +34,12 @@ func (s *Sources) root(ctx context.Context, poll source.Poll) (source.Root, erro
 	if s.used < 0 {
 		return s.choose(ctx, poll.Once)
 	}
-	if s.probing != nil {
-		select {
-		case answered := <-s.probing:
-			if to, root := s.ready(ctx, answered); to >= 0 {
-				return s.use(to, root), nil
-			}
-		default:
+	select {
+	case answered := <-s.probing:
+		if to, root := s.ready(ctx, answered); to >= 0 {
+			return s.use(to, root), nil
 		}
+	default:
 	}
 	root, switched, err := s.poll(ctx, poll)
 	if switched || ctx.Err() != nil || err == nil && s.stays(&root) {
@@ -60,7 +58,7 @@ func (s *Sources) root(ctx context.Context, poll source.Poll) (source.Root, erro
 // stays reports whether the source that is used may stay so, by its answer.
 func (s *Sources) stays(root *source.Root) bool {
 	n := s.list[s.used]
-	n.look(root, nil)
+	n.look(root)
 	err := s.Judge(root, s.used, false)
 	why := ""
 	if err != nil {
@@ -86,14 +84,11 @@ func (s *Sources) poll(ctx context.Context, poll source.Poll) (root source.Root,
 	}()
 	for {
 		s.probe()
-		timer := time.NewTimer(s.untilProbe())
 		select {
 		case <-done:
-			timer.Stop()
 			return root, false, err
-		case <-timer.C: // it is time for a probe
+		case <-time.After(s.untilProbe()): // it is time for a probe
 		case answered := <-s.probing:
-			timer.Stop()
 			if to, back := s.ready(ctx, answered); to >= 0 {
 				cancel()
 				<-done

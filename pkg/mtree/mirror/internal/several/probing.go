@@ -36,7 +36,6 @@ func (s *Sources) probe() {
 	ctx, stop := context.WithCancel(context.Background())
 	result := make(chan []int, 1)
 	s.probing, s.stop = result, stop
-	s.due = time.Now().Add(longestProbe)
 	var preferred, answered []int
 	for i := range s.list {
 		if s.isPreferred(i) {

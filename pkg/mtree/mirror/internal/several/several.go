@@ -91,7 +91,7 @@ func (s *Sources) present() (Origin, error) {
 
 // note looks whether an error says that no server is there. It returns the error.
 func (s *Sources) note(err error) error {
-	if err != nil && remote.IsDown(err) {
+	if remote.IsDown(err) {
 		s.mu.Lock()
 		s.down = true
 		s.mu.Unlock()
