@@ -69,6 +69,10 @@ func TestSimulationFound(t *testing.T) {
 		// A directory was made, and its mode could not be set. No line of --print told that it is there.
 		"made in part": "pass; mkdir b; set backup=../backup; mkdir a; errno EACCES 250; pass",
 
+		// A source was rolled back, so the ctimes of its files were earlier than before: each name of a file
+		// was taken for one of an earlier version, and the names stayed separate files for ever.
+		"linked, and rolled back": "set hard-links; write f; at 1503 hardlink f a; at 1503 snapshot; at 1503 soon 15 rewrite f; at 1507 soon 11 restore; run 2m",
+
 		// A power cut took the records of all directories, while serve excluded a name that the copy had.
 		// The pass after it compared what was listed, and its record was trusted for that file, too.
 		"records lost while a file is excluded": "machine noxattrs; mkdir a; at 1503 old a/f; at 1505 soon 47 publish; at 1506 exclude f; run 2m; at 1501 old a/f; run 2m; cut 143",

@@ -19,6 +19,7 @@ type Index struct {
 
 	mu     sys.Mutex
 	file   *log
+	begun  int64 // lines from here on are of the present pass
 	names  table // by path
 	files  table // by Same: the line of the newest name
 	behind map[behind]bool
@@ -230,9 +231,34 @@ func (x *Index) named(path string) (l line, ok bool) {
 	return l, l.Same != 0
 }
 
+// Begin begins a pass: what it lists was read after all that was noted so far. So none of that is of a later
+// version, even if its ctime is: the source may have been rolled back, or its clock set back.
+func (x *Index) Begin() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.begun = x.file.end()
+}
+
+// KnowsLater reports whether a later version of the file that e lists was noted since Begin, by its ctime at
+// the source.
+func (x *Index) KnowsLater(e *mtree.Entry) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	is := x.newest(e.Same)
+	return x.isLater(&is, e.CTime)
+}
+
+// isLater reports whether a line is of a later version than that with this ctime.
+func (x *Index) isLater(l *line, ctime mtree.Stamp) bool {
+	if l.at < x.begun { // guard: TestACTimeThatWentBack
+		return false
+	}
+	return l.at != 0 && ctime.Before(l.CTime) // guard (returns false): TestANameOfAnEarlierVersion
+}
+
 // Note notes a name of a file, as it is in the copy now. If the file of the copy is another one than
-// before, or the name was one of another file, the other names are behind. If another version is known
-// that has a later ctime at the source, that stays, and the name is behind.
+// before, or the name was one of another file, the other names are behind. If a later version is known,
+// that stays, and the name is behind.
 func (x *Index) Note(f File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -260,7 +286,7 @@ func (x *Index) note(f *File) {
 	if had && was.Same != f.Same {
 		x.leave(&was.File)
 	}
-	if known && f.CTime.Before(is.CTime) { // guard: TestANameOfAnEarlierVersion
+	if x.isLater(&is, f.CTime) {
 		at := x.file.add(f, is.at)
 		x.index(f, at)
 		if place := x.file.add(&is.File, at); is.Path != f.Path {
@@ -396,7 +422,7 @@ func (x *Index) Forget() {
 }
 
 func (x *Index) forget() {
-	x.names, x.files = table{}, table{}
+	x.names, x.files, x.begun = table{}, table{}, 0
 	clear(x.behind)
 	clear(x.unsure)
 	clear(x.left)

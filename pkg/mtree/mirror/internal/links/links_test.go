@@ -423,6 +423,29 @@ func TestANameOfAnEarlierVersion(t *testing.T) {
 	r.requireFile(1, f)
 }
 
+// The source was rolled back, or its clock set back: the ctimes of its files are earlier than before. What a
+// later pass lists counts all the same. Names stayed apart for ever.
+func TestACTimeThatWentBack(t *testing.T) {
+	r := newRig(t)
+	later := file("a", 1, 10)
+	later.CTime = later.CTime.Add(1)
+	r.Note(later)
+	b := file("b", 1, 11)
+	listed := &mtree.Entry{Same: 1, CTime: b.CTime}
+	require.True(t, r.KnowsLater(listed))
+	r.Begin()
+	require.False(t, r.KnowsLater(listed))
+	r.Note(b)
+	r.requireFile(1, b)
+	require.Equal(t, map[string]bool{"": true}, r.Behind(func(path string, node uint64) bool { return path == "a" && node == 10 }))
+	r.Note(later)
+	r.Begin()
+	r.Forget()
+	r.Note(later)
+	require.True(t, r.KnowsLater(listed), "it was noted in this pass")
+	require.False(t, r.KnowsLater(&mtree.Entry{Same: 2}))
+}
+
 // A flush that failed, and a disk that is full: nothing is known then.
 func TestForget(t *testing.T) {
 	r := newRig(t)

@@ -60,9 +60,12 @@ func (l *log) empty() error {
 	return err
 }
 
+// end returns the place of the next line.
+func (l *log) end() int64 { return l.size + int64(len(l.pending)) }
+
 // add appends a line and returns its place.
 func (l *log) add(f *File, before int64) (at int64) {
-	at = l.size + int64(len(l.pending))
+	at = l.end()
 	l.pending = appendLine(l.pending, f, before)
 	return at
 }

@@ -93,6 +93,9 @@ func (p *pass) begin() *node {
 	if p.env.DryRun && p.options.Sums {
 		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
 	}
+	if index := p.env.Replica.Links; index != nil {
+		index.Begin()
+	}
 	p.queue.addVisit(root)
 	p.root = root
 	return root

@@ -116,7 +116,7 @@ func (env *Env) relink(ctx context.Context, dir *disk.Dir, t *fetch.Target, c mt
 	if err != nil {
 		return false, err
 	}
-	if now, known := index.Find(c.Want.Same); known && !changed && c.Want.CTime.Before(now.CTime) {
+	if !changed && index.KnowsLater(c.Want) {
 		return false, nil // its listing was read before, or these are no names of one file
 	}
 	if changed || why == errNoName || why == errBytes || why == errMode {
