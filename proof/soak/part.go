@@ -36,6 +36,7 @@ var parts = []part{
 	{"power-source", 4, test("./proof/power", "-run", "^TestCutsAtTheSource$")},
 	{"damage", 1, test("./proof/power", "-run", "^TestDamagedState$")},
 	{"kills", 2, test("./proof/power", "-run", "^TestKills$")},
+	{"mounts", 1, test("./proof/mounts", "-run", "^TestMountsAtRandom$")},
 	{"sources", 1, test("./proof/sources", "-run", "^TestSourcesThatDie$")},
 	{"churn", 4, test("./pkg/mtree/watch", "-tags", "filesystems,soak", "-run", "^TestSoak$")},
 	{"hostile-servers", 2, test("./proof/hostile", "-run", "^TestServersAtRandom$")},

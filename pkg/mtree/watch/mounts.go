@@ -1,7 +1,11 @@
 package watch
 
 import (
+	"errors"
+	"slices"
+
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 )
 
@@ -28,6 +32,46 @@ func (w *watcher) checkMounts() error {
 	if change.Any {
 		w.mountsRecorded = false
 		w.source.Remounted()
+		w.hearFiles()
 	}
 	return nil
+}
+
+// hearFiles hears the files that are mounted in the tree by themselves now. Where no directory is heard, it
+// does nothing.
+func (w *watcher) hearFiles() {
+	if !w.hears() {
+		return
+	}
+	mounted := w.mounts.Files()
+	for _, path := range w.files.Armed() {
+		if !slices.Contains(mounted, path) {
+			w.files.Drop(path)
+		}
+	}
+	for _, path := range mounted {
+		if err := w.hearFile(path); err != nil && !disk.IsGone(err) && !errors.Is(err, notify.ErrGone) {
+			w.Log.Warn("a file that is mounted in the tree cannot be heard: audits find what is written to it", "path", mtree.QuotePath(path), "error", err,
+				"remedy", "let watch read the file, and raise the limit that the error names, if it names one")
+		}
+	}
+}
+
+// hearFile hears the file that is mounted at a path.
+func (w *watcher) hearFile(path string) error {
+	parent, err := w.root.OpenDirPath(mtree.ParentPath(path), true)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return w.files.Arm(path, parent.FD(), mtree.BaseName(path))
+}
+
+// heardFiles returns the changes of the files that are mounted by themselves.
+func (w *watcher) heardFiles() (events []*notify.DirEvents, drained bool) {
+	paths, drained := w.files.Take()
+	for _, path := range paths {
+		events = append(events, &notify.DirEvents{Path: mtree.ParentPath(path), Entries: []notify.Entry{{Name: mtree.BaseName(path), File: true}}})
+	}
+	return events, drained
 }

@@ -470,3 +470,53 @@ func TestRootCovered(t *testing.T) {
 		r.cancel = nil
 	})
 }
+
+// A file that is mounted by itself is written in a directory that is in no tree. Nothing of that was heard, by
+// the name that it has in the tree either, until an audit.
+func TestFilesThatAreMounted(t *testing.T) {
+	for _, backend := range []string{"inotify", "fanotify"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			away, root := newTree(t, "f = one", "g = two", "h = three"), newTree(t, "a/d/f = covered", "a/d/g = covered", "b/f = covered")
+			in := func(path string) string { return filepath.Join(root, path) }
+			unmount := bind(t, filepath.Join(away, "f"), in("a/d/f"))
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+			seen := logStamps(t, root)
+			changes := func(file string, dirs ...string) {
+				t.Helper()
+				r.sync()
+				seen.note()
+				write(t, file, time.Now().String())
+				r.sync()
+				for _, dir := range dirs {
+					seen.fresh(file, dir)
+				}
+			}
+			changes(in("a/d/f"), "a/d")
+			changes(filepath.Join(away, "f"), "a/d")
+			bind(t, filepath.Join(away, "f"), in("b/f"))
+			changes(filepath.Join(away, "f"), "a/d", "b")
+			unmount()
+			changes(filepath.Join(away, "f"), "b")
+			for file, at := range map[string]string{"g": "f", "h": "g"} {
+				must(t, syscall.Mount(filepath.Join(away, file), in("a/d/"+at), "", syscall.MS_BIND, ""))
+				t.Cleanup(func() { must(t, syscall.Unmount(in("c/d/"+at), syscall.MNT_DETACH)) })
+			}
+			changes(filepath.Join(away, "g"), "a/d")
+			must(t, os.Rename(in("a"), in("c")))
+			changes(in("c/d/f"), "c/d")
+			changes(filepath.Join(away, "h"), "c/d")
+			unmount = bind(t, filepath.Join(away, "h"), in("c/d/f"))
+			changes(filepath.Join(away, "h"), "c/d")
+			unmount()
+			changes(filepath.Join(away, "g"), "c/d")
+			r.sync()
+			seen.note()
+			was := stamps(t, root)
+			write(t, filepath.Join(away, "elsewhere"), "not in the tree")
+			r.sync()
+			require.Equal(t, was, stamps(t, root))
+			require.Equal(t, wire.Watched, r.status().State, r.log)
+		})
+	}
+}

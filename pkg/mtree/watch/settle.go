@@ -104,9 +104,11 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	if err := w.checkMounts(); err != nil { // after Take: --sync covers mounts made before it
 		return err
 	}
+	files, drained := w.heardFiles()
+	events.Drained = events.Drained && drained
 	b := w.newBatch()
 	b.Drained = events.Drained
-	b.AddEvents(append(w.mounts.Everywhere(events.Dirs), w.mountEvents...), w.exclude.Hides)
+	b.AddEvents(append(w.mounts.Everywhere(append(events.Dirs, files...)), w.mountEvents...), w.exclude.Hides)
 	w.mountEvents = nil
 	w.arriveAgain(&events, b)
 	if err := w.handleMarker(events.Marker, b); err != nil {

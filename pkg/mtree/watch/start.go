@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/audit"
@@ -43,6 +44,7 @@ func open(c Config, backend string) (w *watcher, err error) {
 // take is one try of open.
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1)}
+	w.files = notify.NewFiles(w.wake)
 	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
 	w.health = health.NewMonitor(c.Log, &c.Stats.Refused, &c.Stats.Foreign)
 	w.exceptions, w.borders = w.health.Exceptions, health.NewBorders(c.Log, &c.Stats.Borders)
@@ -95,6 +97,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if err := w.listen(); err != nil { // first: a start that fails here must not raise the epoch
 		return err
 	}
+	w.hearFiles()
 	if w.unfollowed != nil && w.hears() {
 		w.stampAll(w.unfollowed) // without events only audits publish, and they see what is mounted
 	}
@@ -278,6 +281,7 @@ func (w *watcher) close() error {
 	if w.mounts != nil {
 		errs = append(errs, w.mounts.Close())
 	}
+	errs = append(errs, w.files.Close())
 	errs = append(errs, w.names.writer.Close())
 	if w.ownWritesLog != nil {
 		errs = append(errs, w.ownWritesLog.Close())

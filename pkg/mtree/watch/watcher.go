@@ -71,6 +71,7 @@ type watcher struct {
 	losses     int       // since then
 
 	mounts         *mounts.Follower
+	files          *notify.Files       // those that are mounted by themselves
 	unfollowed     error               // why mounts are not followed; nil: they are
 	mountEvents    []*notify.DirEvents // where mounts came or went, not published
 	mountsRecorded bool                // the tree file has the present mounts

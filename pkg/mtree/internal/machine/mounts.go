@@ -103,6 +103,7 @@ type Mounted struct {
 	What string // identifies the mounts there: another text once something else is mounted
 	Dev  string // device of the file system, MAJOR:MINOR
 	Root string // the path on that file system of the directory or file at the place
+	File bool   // it is a regular file
 }
 
 // Mounts returns what is mounted below the directory fd, by path. "" is for the
@@ -132,7 +133,9 @@ func Mounts(fd int) (map[string]Mounted, error) {
 			}
 		case isIn(l.point, top) && !strings.HasSuffix(l.point, "//deleted"):
 			at = strings.TrimPrefix(strings.TrimPrefix(l.point, top), "/")
-			m.What += fmt.Sprintf(" %x", mountNumber(l.point))
+			var number uint64
+			number, m.File = lookAt(l.point)
+			m.What += fmt.Sprintf(" %x", number)
 		default:
 			continue
 		}
@@ -142,14 +145,17 @@ func Mounts(fd int) (map[string]Mounted, error) {
 	return mounts, nil
 }
 
-// mountNumber returns a number of the mount at point that no later mount will have,
-// unlike the id in the table; 0 before Linux 6.8.
-func mountNumber(point string) uint64 {
+// lookAt returns a number of the mount at point that no later mount will have, unlike the id in the table;
+// 0 before Linux 6.8. And whether it shows a regular file.
+func lookAt(point string) (number uint64, file bool) {
 	const unique = unix.STATX_MNT_ID_UNIQUE
 	var stx unix.Statx_t
-	err := sys.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unique, &stx)
-	if err != nil || stx.Mask&unique == 0 {
-		return 0
+	err := sys.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unique, &stx)
+	if err != nil {
+		return 0, false
 	}
-	return stx.Mnt_id
+	if stx.Mask&unique != 0 {
+		number = stx.Mnt_id
+	}
+	return number, stx.Mode&unix.S_IFMT == unix.S_IFREG
 }

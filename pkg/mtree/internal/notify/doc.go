@@ -17,6 +17,7 @@
 //
 // There are three sources: Fanotify (one mark on the file system), Inotify (a watch on
 // each directory) and None (the marker directory only). All pass the suite in notifytest.
+// Files hears single files, which no Source does.
 // Package handles finds the paths of fanotify's file handles.
 //
 //	source, err := notify.Inotify(wake)
@@ -28,6 +29,7 @@
 //
 //	fanotifytake.go, inotifytake.go    from the kernel's events to Events
 //	waiting.go                         is something half done?
+//	files.go                           files that are mounted by themselves
 //	fanotify.go, inotify.go            what is armed, and what is kept of the kernel's events
 //	linkcounts.go                      events that explain others
 //	fanevent.go                        the kernel's structs

@@ -99,6 +99,11 @@ func (f *Follower) Entered() (paths []string) {
 	return paths
 }
 
+// Files returns the paths of the files that are mounted by themselves and belong to the tree, in order.
+func (f *Follower) Files() []string {
+	return slices.DeleteFunc(f.Entered(), func(path string) bool { return !f.at[path].File })
+}
+
 // Since returns the paths where mounts came or went since the record was.
 func (f *Follower) Since(was []state.Mount) (paths []string) {
 	is := f.Record()
