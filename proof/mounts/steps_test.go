@@ -115,7 +115,7 @@ func (w *world) dir() string {
 	return path
 }
 
-// there returns that of one that is there.
+// there returns that of one that is there. The root is none of them: its marker stays.
 func (w *world) there() string {
 	for range 40 {
 		path := w.dir()
@@ -123,7 +123,10 @@ func (w *world) there() string {
 			return path
 		}
 	}
-	return "."
+	if err := os.MkdirAll(w.in("d0"), 0o755); err != nil {
+		w.say("mkdir", err)
+	}
+	return "d0"
 }
 
 // file returns the path of a file, which may not be there, in a directory that is.

@@ -24,6 +24,7 @@ type place struct {
 	contents map[digest]int // likewise by contents
 	targets  map[string]int
 	left     int // the last change after which it was a file that mirror may leave out
+	skipped  int // the last change after which it was a FIFO, or a symlink that leads out
 	growing  []growth
 	absences []absence
 	there    bool
@@ -123,6 +124,11 @@ func (h *history) note(p string, n *node) {
 		}
 	case link:
 		at.targets[n.target] = h.seq
+		if leadsOut(p, n.target) {
+			at.skipped = h.seq
+		}
+	case fifo:
+		at.skipped = h.seq
 	}
 }
 
@@ -246,12 +252,12 @@ func (h *history) leftOut(p string, since int) bool {
 	return at != nil && at.left >= since && at.left > 0
 }
 
-// lackedSince reports whether p was absent at or after change number since.
+// lackedSince reports whether p was absent at or after change number since, or was what is not copied.
 func (h *history) lackedSince(p string, since int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := h.places[p]
-	if at == nil || h.going[p] > 0 || !at.there || at.first > since {
+	if at == nil || h.going[p] > 0 || !at.there || at.first > since || at.skipped >= since && at.skipped > 0 {
 		return true
 	}
 	for _, a := range at.absences {
