@@ -520,3 +520,41 @@ func TestFilesThatAreMounted(t *testing.T) {
 		})
 	}
 }
+
+// A mount that spread from elsewhere went below what was mounted at that path, but stands last in the
+// kernel's table. So another directory was thought to show there, and its changes were not heard.
+func TestAMountBelowAnother(t *testing.T) {
+	for _, backend := range []string{"inotify", "fanotify"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			root := inMemory(t)
+			in := func(path string) string { return filepath.Join(root, path) }
+			for _, dir := range []string{"p/m", "q", "z/sub"} {
+				must(t, os.MkdirAll(in(dir), 0o755))
+			}
+			must(t, syscall.Mount("", root, "", syscall.MS_SHARED, ""))
+			defer bind(t, in("p"), in("q"))()
+			must(t, syscall.Mount("", in("q"), "", syscall.MS_SLAVE, ""))
+			defer bind(t, in("z"), in("q/m"))()
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+			r.sync()
+			must(t, syscall.Mount("tidemark-test", in("p/m"), "tmpfs", 0, ""))
+			defer func() { must(t, syscall.Unmount(in("p/m"), syscall.MNT_DETACH)) }()
+			_, err := os.Stat(in("q/m/sub"))
+			must(t, err)
+			seen := logStamps(t, root)
+			for _, path := range []string{"z/sub/f", "q/m/sub/g"} {
+				r.sync()
+				seen.note()
+				write(t, in(path), time.Now().String())
+				r.sync()
+				seen.fresh(path, "z/sub")
+				seen.fresh(path, "q/m/sub")
+			}
+			seen.note()
+			write(t, in("p/m/f"), time.Now().String())
+			r.sync()
+			seen.fresh("p/m/f", "p/m")
+		})
+	}
+}

@@ -19,7 +19,7 @@ type mountLine struct {
 }
 
 // readMounts returns the mounts of this process's namespace. Of several at one place the
-// last one is on top.
+// last one is on top, unless one spread to it from elsewhere.
 func readMounts() (all []mountLine, err error) {
 	text, err := sys.ReadFile(mountInfo)
 	if err != nil {

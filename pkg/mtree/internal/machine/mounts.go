@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -107,8 +108,8 @@ type Mounted struct {
 }
 
 // Mounts returns what is mounted below the directory fd, by path. "" is for the
-// directory itself, with the mounts at and above it. Cost: reads the table, and a
-// statx(2) for each mount below.
+// directory itself, with the mounts at and above it. Cost: reads the table, and two
+// statx(2) for each path below at which something is mounted.
 func Mounts(fd int) (map[string]Mounted, error) {
 	top, err := sys.Readlink(sys.FDPath(fd))
 	if err != nil {
@@ -118,44 +119,75 @@ func Mounts(fd int) (map[string]Mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	mounts, nearest := map[string]Mounted{}, ""
+	t := mountsBelow{top: top, id: mountID(fd), mounts: map[string]Mounted{}, shown: map[string]bool{}, seen: map[string]sight{}}
 	for _, l := range lines {
-		// These fields stay the same as long as the mount does.
-		m := Mounted{What: strings.Join([]string{l.id, l.parent, l.dev, l.root, l.point, l.kind, l.source}, " "), Dev: l.dev, Root: l.root}
-		at := ""
-		switch {
-		case isIn(top, l.point):
-			m.Root = path.Join(m.Root, strings.TrimPrefix(top, l.point))
-			if !isIn(l.point, nearest) {
-				m.Dev, m.Root = mounts[""].Dev, mounts[""].Root
-			} else {
-				nearest = l.point
-			}
-		case isIn(l.point, top) && !strings.HasSuffix(l.point, "//deleted"):
-			at = strings.TrimPrefix(strings.TrimPrefix(l.point, top), "/")
-			var number uint64
-			number, m.File = lookAt(l.point)
-			m.What += fmt.Sprintf(" %x", number)
-		default:
-			continue
-		}
-		m.What = mounts[at].What + m.What + "\n" // one may cover another
-		mounts[at] = m
+		t.add(&l)
 	}
-	return mounts, nil
+	return t.mounts, nil
 }
 
-// lookAt returns a number of the mount at point that no later mount will have, unlike the id in the table;
-// 0 before Linux 6.8. And whether it shows a regular file.
-func lookAt(point string) (number uint64, file bool) {
-	const unique = unix.STATX_MNT_ID_UNIQUE
-	var stx unix.Statx_t
-	err := sys.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unique, &stx)
-	if err != nil {
-		return 0, false
+// mountsBelow gathers the mounts of a tree.
+type mountsBelow struct {
+	top, id string // path of its root, and the id of the mount on which that lies
+	nearest string // path of the mount at or above the root that was the nearest so far
+	mounts  map[string]Mounted
+	shown   map[string]bool // paths at which a line was of the mount that shows
+	seen    map[string]sight
+}
+
+// add adds a line of the table. Of several mounts at one path one shows. That need not be the last line: a
+// mount that spreads from elsewhere goes below what is at the path already.
+func (t *mountsBelow) add(l *mountLine) {
+	// These fields stay the same as long as the mount does.
+	m := Mounted{What: strings.Join([]string{l.id, l.parent, l.dev, l.root, l.point, l.kind, l.source}, " "), Dev: l.dev, Root: l.root}
+	at, shows := "", l.id == t.id
+	switch {
+	case isIn(t.top, l.point):
+		m.Root = path.Join(m.Root, strings.TrimPrefix(t.top, l.point))
+		if !isIn(l.point, t.nearest) {
+			m.Dev, m.Root = t.mounts[""].Dev, t.mounts[""].Root
+		} else {
+			t.nearest = l.point
+		}
+	case isIn(l.point, t.top) && !strings.HasSuffix(l.point, "//deleted"):
+		at = strings.TrimPrefix(strings.TrimPrefix(l.point, t.top), "/")
+		if _, looked := t.seen[at]; !looked {
+			t.seen[at] = lookAt(l.point)
+		}
+		is := t.seen[at]
+		m.What += fmt.Sprintf(" %x", is.number)
+		m.File, shows = is.file, l.id == is.id
+	default:
+		return
 	}
-	if stx.Mask&unique != 0 {
-		number = stx.Mnt_id
+	if t.shown[at] && !shows { // guard: TestTheMountThatShows
+		m.Dev, m.Root = t.mounts[at].Dev, t.mounts[at].Root
 	}
-	return number, stx.Mode&unix.S_IFMT == unix.S_IFREG
+	t.shown[at] = t.shown[at] || shows
+	m.What = t.mounts[at].What + m.What + "\n" // one may cover another
+	t.mounts[at] = m
+}
+
+// sight is what is seen at a path.
+type sight struct {
+	number uint64 // of the mount of which it is the root: no later one will have it, unlike the id; 0 before Linux 6.8
+	id     string // the id in the table of that mount; "" if it is the root of none, and before Linux 5.8
+	file   bool   // it is a regular file
+}
+
+// lookAt looks at a path at which something is mounted.
+func lookAt(point string) (s sight) {
+	see := func(what int) (stx unix.Statx_t, ok bool) {
+		err := sys.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|what, &stx)
+		return stx, err == nil && stx.Mask&uint32(what) != 0
+	}
+	if stx, ok := see(unix.STATX_MNT_ID_UNIQUE); ok {
+		s.number = stx.Mnt_id
+	}
+	stx, ok := see(unix.STATX_MNT_ID)
+	if ok && stx.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		s.id = strconv.FormatUint(stx.Mnt_id, 10)
+	}
+	s.file = stx.Mode&unix.S_IFMT == unix.S_IFREG
+	return s
 }
