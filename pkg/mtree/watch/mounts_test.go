@@ -558,3 +558,32 @@ func TestAMountBelowAnother(t *testing.T) {
 		})
 	}
 }
+
+// A directory was moved into one that a mount showed in it, too. inotify knew that one by its place in the
+// mount, took the move for one of the directory into itself, and heard of neither any more.
+func TestMovedIntoWhatItShows(t *testing.T) {
+	for _, backend := range []string{"inotify", "fanotify"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			root := newTree(t, "a/in/f = one", "b/sub/", "b/f = two")
+			in := func(path string) string { return filepath.Join(root, path) }
+			must(t, os.Mkdir(in("b/shown"), 0o755))
+			must(t, syscall.Mount(in("a"), in("b/shown"), "", syscall.MS_BIND, ""))
+			moved := in("a/in/b")
+			t.Cleanup(func() { must(t, syscall.Unmount(filepath.Join(moved, "shown"), syscall.MNT_DETACH)) })
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+			r.sync()
+			seen := logStamps(t, root)
+			must(t, os.Rename(in("b"), moved))
+			r.sync()
+			seen.fresh("moved", "a/in")
+			for _, path := range []string{"a/in/b/sub/f", "a/in/f", "a/in/b/shown/in/g"} {
+				r.sync()
+				seen.note()
+				write(t, in(path), time.Now().String())
+				r.sync()
+				seen.fresh(path, filepath.Dir(path))
+			}
+		})
+	}
+}

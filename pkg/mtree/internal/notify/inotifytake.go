@@ -121,6 +121,9 @@ func (t *inotifyTake) movedTo(parent *node, name string, over *node, cookie uint
 	delete(t.moving, cookie)
 	t.nodes.detach(moved) // it may have been armed at another place meanwhile
 	if within(parent, moved) {
+		if throughMount(parent, moved) { // guard: TestMovedIntoWhatItShows
+			t.Lost = "a directory was moved into what a mount in it shows"
+		}
 		t.drop(moved)
 		return
 	}

@@ -153,6 +153,17 @@ func (t *nodes) path(n *node) (string, bool) {
 	return string(path), true
 }
 
+// throughMount reports whether one of the directories from inner up to n, without n, is at its place by a mount.
+// inner has other places, then, by which it need not be within n.
+func throughMount(inner, n *node) bool {
+	for ; inner != nil && inner != n; inner = inner.parent {
+		if inner.mount != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // within reports whether n is inner or above it.
 func within(inner, n *node) bool {
 	for ; inner != nil; inner = inner.parent {
