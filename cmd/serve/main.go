@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"tidemark/internal/cli"
+	"tidemark/internal/credentials"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/serve"
 )
@@ -65,7 +66,7 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 		o.CacheBytes = -1
 	}
 	if o.tokenFile != "" {
-		tokens, err := cli.OpenTokens(o.tokenFile, env.Log)
+		tokens, err := credentials.OpenTokens(o.tokenFile, env.Log)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tidemark/internal/credentials"
 	"tidemark/internal/logbook"
 	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
@@ -80,7 +81,7 @@ type Env struct {
 	ready   atomic.Bool // Ready was called
 
 	mu    sync.Mutex
-	files []Rereader // what SIGHUP reads again
+	files []credentials.Rereader // what SIGHUP reads again
 }
 
 // Ready reports to systemd that the program does its job now.

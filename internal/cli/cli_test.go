@@ -303,19 +303,6 @@ func TestRoom(t *testing.T) {
 	require.NotPanics(t, func() { count(hangs) })
 }
 
-func TestTokens(t *testing.T) {
-	file := t.TempDir() + "/tokens"
-	require.NoError(t, os.WriteFile(file, []byte("# ours\n\n one \ntwo\n"), 0o600))
-	tokens, err := ReadTokens(file)
-	require.NoError(t, err)
-	require.Equal(t, []string{"one", "two"}, tokens)
-	require.NoError(t, os.WriteFile(file, []byte("# none\n"), 0o600))
-	_, err = ReadTokens(file)
-	require.Equal(t, exit.Usage, exit.Of(err), "an empty file must not open the door")
-	_, err = ReadTokens(file + "x")
-	require.Equal(t, exit.Usage, exit.Of(err))
-}
-
 // Messages of net/http's clients stood raw between the lines of the log: clients have no
 // ErrorLog.
 func TestLinesOfTheHTTPClient(t *testing.T) {

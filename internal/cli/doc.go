@@ -20,10 +20,6 @@
 //	log.go               the formats of the log
 //	statusline.go        progress on a terminal
 //	stderr.go            a log whose reader may be slow
-//	client.go            how mirror presents itself to a server
-//	netrc.go             logins in ~/.netrc
-//	tokens.go            the tokens that serve accepts
-//	kept.go              files that are read again when they change
 //	garbage.go           when garbage is collected
 //	version.go           the version of this build
 package cli

@@ -19,6 +19,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sync/errgroup"
 
+	"tidemark/internal/credentials"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -174,7 +175,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 // tls returns the TLS configuration, nil for plain HTTP; with --client-ca also the
 // configuration that each handshake uses. Certificate and CAs are read again when their
 // files change, so they can be renewed under a running server.
-func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err error) {
+func (w *Web) tls(env *Env) (config *tls.Config, clients *credentials.Kept[*tls.Config], err error) {
 	if (w.Cert == "") != (w.Key == "") {
 		return nil, nil, exit.With(exit.Usage, errors.New("--tls-cert and --tls-key go together"), "give both")
 	}
@@ -184,7 +185,7 @@ func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err
 		}
 		return nil, nil, nil
 	}
-	pair, err := keep(env.Log, func() (*tls.Certificate, error) {
+	pair, err := credentials.Keep(env.Log, func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(w.Cert, w.Key) // fails while only one of the two is renewed
 		return &pair, err
 	}, w.Cert, w.Key)
@@ -192,7 +193,7 @@ func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err
 		return nil, nil, exit.With(exit.Usage, err, "check --tls-cert and --tls-key")
 	}
 	env.Keep(pair)
-	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get(), nil }
+	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.Get(), nil }
 	plain := func() *tls.Config {
 		return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: get, NextProtos: []string{"h2", "http/1.1"}}
 	}
@@ -200,8 +201,8 @@ func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err
 	if w.ClientCA == "" {
 		return config, nil, nil
 	}
-	clients, err = keep(env.Log, func() (*tls.Config, error) {
-		pool, err := readCAs(w.ClientCA)
+	clients, err = credentials.Keep(env.Log, func() (*tls.Config, error) {
+		pool, err := credentials.ReadCAs(w.ClientCA)
 		c := plain()
 		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
 		return c, err
@@ -210,7 +211,7 @@ func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err
 		return nil, nil, err
 	}
 	env.Keep(clients)
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get(), nil }
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.Get(), nil }
 	return config, clients, nil
 }
 
@@ -322,16 +323,16 @@ func (o *openConns) remove(c net.Conn) {
 
 // follow closes all connections when the file of --client-ca changed, until ctx ends.
 // Clients that may come back do so, with a new handshake.
-func (o *openConns) follow(ctx context.Context, clients *kept[*tls.Config]) error {
-	ticker := time.NewTicker(lookEvery)
+func (o *openConns) follow(ctx context.Context, clients *credentials.Kept[*tls.Config]) error {
+	ticker := time.NewTicker(credentials.LookEvery)
 	defer ticker.Stop()
-	for last := clients.get(); ; {
+	for last := clients.Get(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		if now := clients.get(); now != last {
+		if now := clients.Get(); now != last {
 			last = now
 			o.closeAll()
 		}
