@@ -8,7 +8,6 @@
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	web.go               how serve listens
 //	cli.go, options.go, requests.go, complete.go
 //	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
@@ -16,7 +15,6 @@
 //	page.go              the page for people there
 //	room.go              free space
 //	unit.go              what the unit of a service may forbid
-//	address.go           HOST:PORT
 //	log.go               the formats of the log
 //	statusline.go        progress on a terminal
 //	stderr.go            a log whose reader may be slow

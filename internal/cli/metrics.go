@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"tidemark/internal/listen"
 	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
@@ -57,7 +58,7 @@ func servePprof(log *slog.Logger, addr string) (closeServer func(), err error) {
 
 // serveOn answers on addr, the value of an option, until close is called.
 func serveOn(log *slog.Logger, option, addr string, handler http.Handler) (closeServer func(), err error) {
-	if err := checkAddress(addr); err != nil {
+	if err := listen.CheckAddress(addr); err != nil {
 		return nil, exit.With(exit.Usage, err, "give --"+option+" HOST:PORT")
 	}
 	listener, err := net.Listen("tcp", addr)

@@ -1,4 +1,4 @@
-package cli
+package listen
 
 import (
 	"context"
@@ -50,8 +50,11 @@ func serving(t *testing.T, w Web, handler http.Handler) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	var log lockedText
 	ended := make(chan error, 1)
-	env := &Env{Log: slog.New(slog.NewTextHandler(&log, nil))}
-	go func() { ended <- w.Serve(ctx, env, &http.Server{Handler: handler}) }()
+	w.Log, w.Keep = slog.New(slog.NewTextHandler(&log, nil)), func(credentials.Rereader) {}
+	if w.Ready == nil {
+		w.Ready, w.Notify = func() {}, func(string) {}
+	}
+	go func() { ended <- w.Serve(ctx, &http.Server{Handler: handler}) }()
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-ended)
@@ -154,7 +157,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 
 func TestTLSOptionsGoTogether(t *testing.T) {
 	for _, w := range []Web{{Cert: "c"}, {Key: "k"}, {ClientCA: "ca"}, {Cert: "missing", Key: "missing"}} {
-		_, _, err := w.tls(&Env{})
+		_, _, err := w.tls()
 		require.Equal(t, exit.Usage, exit.Of(err), "%+v", w)
 	}
 }
@@ -162,7 +165,7 @@ func TestTLSOptionsGoTogether(t *testing.T) {
 // A bound below zero is refused.
 func TestNegativeConnectionsAreRefused(t *testing.T) {
 	w := Web{Listen: []string{"127.0.0.1:0"}, MaxConnections: -1}
-	err := w.Serve(t.Context(), &Env{}, &http.Server{})
+	err := w.Serve(t.Context(), &http.Server{})
 	require.Equal(t, exit.Usage, exit.Of(err))
 	require.ErrorContains(t, err, "give a positive number")
 }
@@ -179,19 +182,12 @@ func TestAPortThatIsDeniedNamesTheRemedy(t *testing.T) {
 
 // serve reports to systemd where it listens, and that it does.
 func TestListeningIsNotified(t *testing.T) {
-	path := t.TempDir() + "/notify"
-	socket, err := net.ListenPacket("unixgram", path)
-	require.NoError(t, err)
-	defer socket.Close()
-	require.NoError(t, socket.SetReadDeadline(time.Now().Add(10*time.Second)))
-	t.Setenv("NOTIFY_SOCKET", path)
-	address := serving(t, Web{Listen: []string{"127.0.0.1:0"}}, http.HandlerFunc(hello))
-	for _, want := range []string{"STATUS=listening on " + address, "READY=1"} {
-		got := make([]byte, 200)
-		n, _, err := socket.ReadFrom(got)
-		require.NoError(t, err)
-		require.Equal(t, want, string(got[:n]))
-	}
+	reported := make(chan string, 2)
+	address := serving(t, Web{
+		Listen: []string{"127.0.0.1:0"}, Notify: func(text string) { reported <- text }, Ready: func() { reported <- "ready" },
+	}, http.HandlerFunc(hello))
+	require.Equal(t, "listening on "+address, <-reported)
+	require.Equal(t, "ready", <-reported)
 }
 
 // Sockets that systemd passes take the place of --listen.
@@ -235,8 +231,8 @@ func TestCertificateIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		first := credentialstest.Certificate(t, dir)
-		w := Web{Cert: dir + "/cert.pem", Key: dir + "/key.pem"}
-		config, _, err := w.tls(&Env{Log: slog.New(slog.DiscardHandler)})
+		w := Web{Cert: dir + "/cert.pem", Key: dir + "/key.pem", Log: slog.New(slog.DiscardHandler), Keep: func(credentials.Rereader) {}}
+		config, _, err := w.tls()
 		require.NoError(t, err)
 		requireSerial := func(want any) {
 			<-time.After(credentials.LookEvery)
