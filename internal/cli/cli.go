@@ -23,6 +23,7 @@ import (
 
 	"tidemark/internal/credentials"
 	"tidemark/internal/logbook"
+	"tidemark/internal/metrics"
 	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
@@ -59,8 +60,8 @@ type Command struct {
 	Status func(*Env, io.Writer) error
 
 	// What --metrics publishes. All may be nil.
-	Stats  StatsFunc
-	States StatesFunc
+	Stats  metrics.StatsFunc
+	States metrics.StatesFunc
 	Disk   func(*Env) string // returns a path on the file system that the program fills; nil: it writes to none
 
 	// Page writes a page of HTML for people, by several goroutines at once. nil: there is one that names the program.
@@ -244,22 +245,21 @@ func startServers(c Command, common commonFlags, env *Env) (closeAll func(), err
 		}
 	}
 	if common.metrics != "" {
-		of := &metricsOf{command: c.Name, version: version, stats: c.Stats, states: c.States}
+		of := metrics.Program{Name: c.Name, Version: version, Stats: c.Stats, States: c.States}
 		if c.Disk != nil {
-			of.disk = &room{path: c.Disk(env)}
+			of.Disk = c.Disk(env)
 		}
-		write := func(w io.Writer) error { return writeIndex(w, c.Name, version) }
 		if c.Page != nil {
-			write = func(w io.Writer) error { return c.Page(env, w) }
+			of.Page = func(w io.Writer) error { return c.Page(env, w) }
 		}
-		end, err := serveMetrics(env.Log, common.metrics, of, &page{log: env.Log, write: write})
+		end, err := metrics.Serve(env.Log, common.metrics, of)
 		if err != nil {
 			return nil, err
 		}
 		ends = append(ends, end)
 	}
 	if common.pprof != "" {
-		end, err := servePprof(env.Log, common.pprof)
+		end, err := metrics.ServePprof(env.Log, common.pprof)
 		if err != nil {
 			closeAll()
 			return nil, err

@@ -219,50 +219,6 @@ func got(t *testing.T, url string) (int, http.Header, string) {
 	return response.StatusCode, response.Header, string(text)
 }
 
-func TestMetrics(t *testing.T) {
-	addr := freeAddress(t)
-	log := slog.New(slog.DiscardHandler)
-	of := &metricsOf{
-		command: "probe", version: "1.2",
-		stats: func(yield func(name, help string, value int64)) { yield("batches_total", "Batches published.", 7) },
-		states: func(yield func(name, help, now string, all []string)) {
-			yield("tree_state", "State.", "good", []string{"good", "bad"})
-		},
-		disk: &room{path: t.TempDir()},
-	}
-	fails := false
-	index := &page{log: log, write: func(w io.Writer) error {
-		if fails {
-			return errors.New("no page")
-		}
-		return writeIndex(w, "probe", "1.2")
-	}}
-	closeMetrics, err := serveMetrics(log, addr, of, index)
-	require.NoError(t, err)
-	defer closeMetrics()
-	_, _, text := got(t, "http://"+addr+"/metrics")
-	require.Contains(t, text, "# TYPE tidemark_probe_batches_total counter\ntidemark_probe_batches_total 7\n")
-	require.Contains(t, text, "process_resident_memory_bytes")
-	require.Contains(t, text, `tidemark_probe_tree_state{state="good"} 1`)
-	require.Contains(t, text, `tidemark_probe_tree_state{state="bad"} 0`)
-	require.Regexp(t, `tidemark_build_info\{goversion="go[^"]+",program="probe",version="1.2"\} 1`, text)
-	require.Regexp(t, `(?m)^tidemark_probe_filesystem_avail_bytes [1-9]`, text)
-	status, header, text := got(t, "http://"+addr+"/")
-	require.Equal(t, 200, status)
-	require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
-	require.Contains(t, text, `<a href="metrics">`)
-	status, _, _ = got(t, "http://"+addr+"/debug/pprof/")
-	require.Equal(t, 404, status, "who may read metrics may not profile the program")
-	fails = true
-	status, _, text = got(t, "http://"+addr+"/")
-	require.Equal(t, 500, status)
-	require.NotContains(t, text, "no page", "the log says why")
-	_, err = serveMetrics(log, "nowhere", of, index)
-	require.Equal(t, exit.Usage, exit.Of(err))
-	_, err = serveMetrics(log, addr, of, index)
-	require.Equal(t, exit.Local, exit.Of(err), "in use")
-}
-
 // Profiles have an address of their own, which is not that of the metrics.
 func TestPprof(t *testing.T) {
 	metrics, profiles := freeAddress(t), freeAddress(t)
@@ -282,25 +238,6 @@ func TestPprof(t *testing.T) {
 	code, text := p.run("--metrics", metrics, "--pprof", metrics, "a", "b")
 	require.Equal(t, exit.Local, code)
 	require.Contains(t, text, "choose another --pprof address")
-}
-
-// Free space is told within a second, whatever the file system does, and is nothing where it is not known.
-func TestRoom(t *testing.T) {
-	count := func(r *room) (n int) {
-		r.each(func(_, help string, value float64) {
-			require.NotEmpty(t, help)
-			require.GreaterOrEqual(t, value, 0.0)
-			n++
-		})
-		return n
-	}
-	r := &room{path: t.TempDir()}
-	require.Positive(t, count(r))
-	require.Zero(t, count(&room{path: t.TempDir() + "/missing"}), "a copy that is not made yet")
-	hangs := &room{path: t.TempDir(), asking: make(chan struct{}), latest: r.latest, patient: time.Millisecond}
-	require.Zero(t, count(hangs), "what was known before is old")
-	close(hangs.asking)
-	require.NotPanics(t, func() { count(hangs) })
 }
 
 // Messages of net/http's clients stood raw between the lines of the log: clients have no

@@ -11,9 +11,6 @@
 //	cli.go, options.go, requests.go, complete.go
 //	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
-//	metrics.go           --metrics and --pprof
-//	page.go              the page for people there
-//	room.go              free space
 //	unit.go              what the unit of a service may forbid
 //	log.go               the formats of the log
 //	statusline.go        progress on a terminal
