@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tidemark/internal/console"
 	"tidemark/internal/credentials"
 	"tidemark/internal/logbook"
 	"tidemark/internal/metrics"
@@ -76,8 +77,8 @@ type Env struct {
 	Log    *slog.Logger
 	Flags  *pflag.FlagSet
 
-	line    *statusLine  // nil: stderr is not a terminal
-	asked   *slog.Logger // what a signal asks for is said at any --log-level, and each time
+	line    *console.StatusLine // nil: stderr is not a terminal
+	asked   *slog.Logger        // what a signal asks for is said at any --log-level, and each time
 	notices notices
 	ready   atomic.Bool // Ready was called
 
@@ -100,7 +101,7 @@ func (e *Env) Notify(text string) {
 // It shows nothing if stderr is not a terminal.
 func (e *Env) Progress(text string) {
 	if e.line != nil {
-		e.line.show(text)
+		e.line.Show(text)
 	}
 }
 
@@ -109,7 +110,7 @@ func (e *Env) Columns() int {
 	if e.line == nil {
 		return 0
 	}
-	return e.line.columns()
+	return e.line.Columns()
 }
 
 // HasTerminal reports whether Progress is shown.
@@ -127,7 +128,7 @@ func Main(c Command) {
 // run is Main without the end of the process.
 func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	common := commonFlags{}
-	out, end := newErrorOutput(stderr, func(n int, file *os.File) []byte { return lostLog(common.logFormat, file, n) })
+	out, end := console.NewErrorOutput(stderr, func(n int, file *os.File) []byte { return console.LostLog(common.logFormat, file, n) })
 	defer end()
 	code := exit.Done
 	root := &cobra.Command{
@@ -193,20 +194,18 @@ func usage(cmd *cobra.Command, w io.Writer) error {
 }
 
 // start wires signals, logs and metrics around the program's one call.
-func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Code, error) {
-	if stderr.file != nil {
-		env.line = newStatusLine(stderr)
-	}
+func start(c Command, common commonFlags, env *Env, stderr console.ErrorOutput) (exit.Code, error) {
+	env.line = console.NewStatusLine(stderr)
 	if c.Quiet != nil && c.Quiet() && !env.Flags.Changed("log-level") { // guard (without !env.Flags): TestQuiet
 		common.logLevel = "warn"
 	}
-	handler, err := newHandler(common.logFormat, common.logLevel, stderr, env.line)
+	handler, err := console.NewHandler(common.logFormat, common.logLevel, stderr, env.line)
 	if err != nil {
 		return exit.Usage, exit.With(exit.Usage, err, "see --help")
 	}
 	asked := handler
 	if !handler.Enabled(context.Background(), slog.LevelInfo) {
-		asked, _ = newHandler(common.logFormat, "info", stderr, env.line)
+		asked, _ = console.NewHandler(common.logFormat, "info", stderr, env.line)
 	}
 	book := logbook.New(handler)
 	defer book.Close()

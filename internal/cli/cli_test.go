@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	stdlog "log"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/console"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -185,19 +185,6 @@ func TestDurations(t *testing.T) {
 	var d Duration
 	for _, bad := range []string{"", "d", "-7d", "never", "5", "7d-1h"} {
 		require.Error(t, d.Set(bad), "%q", bad)
-	}
-}
-
-func TestLogFormats(t *testing.T) {
-	for format, want := range map[string]string{"json": `"msg":"hello"`, "text": "msg=hello", "auto": "msg=hello"} {
-		var out bytes.Buffer
-		handler, err := newHandler(format, "info", &out, nil)
-		require.NoError(t, err)
-		log := slog.New(handler)
-		log.Info("hello")
-		log.Debug("unheard")
-		require.Contains(t, out.String(), want)
-		require.NotContains(t, out.String(), "unheard")
 	}
 }
 
@@ -376,4 +363,39 @@ func TestQuiet(t *testing.T) {
 		}
 		require.Equal(t, c.want, strings.Join(got, " "), "%+v", c)
 	}
+}
+
+// What a program says again and again is told once, and counted at its end; what a signal asks for is told each time.
+func TestNothingIsToldTwice(t *testing.T) {
+	var p probe
+	c := p.command()
+	c.Run = func(_ context.Context, env *Env) error {
+		for range 5 {
+			env.Log.Warn("no answer", "remedy", "wait")
+			env.logStatus(&c)
+		}
+		return nil
+	}
+	var stderr bytes.Buffer
+	require.Zero(t, run(c, []string{"src", "dst"}, io.Discard, &stderr))
+	require.Equal(t, 2, strings.Count(stderr.String(), "no answer"), &stderr)
+	require.Contains(t, stderr.String(), "remedy=wait again=4\n")
+	require.Equal(t, 5, strings.Count(stderr.String(), "SIGUSR1: there is no status"))
+}
+
+// Progress is shown on a terminal only.
+func TestProgressNeedsATerminal(t *testing.T) {
+	e := &Env{}
+	e.Progress("unseen")
+	require.False(t, e.HasTerminal())
+	require.Zero(t, e.Columns())
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer terminal.Close()
+	t.Setenv("TERM", "xterm")
+	out, end := console.NewErrorOutput(terminal, nil)
+	defer end()
+	e.line = console.NewStatusLine(out)
+	require.True(t, e.HasTerminal())
+	require.Equal(t, 79, e.Columns())
 }

@@ -12,9 +12,6 @@
 //	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
 //	unit.go              what the unit of a service may forbid
-//	log.go               the formats of the log
-//	statusline.go        progress on a terminal
-//	stderr.go            a log whose reader may be slow
 //	garbage.go           when garbage is collected
 //	version.go           the version of this build
 package cli

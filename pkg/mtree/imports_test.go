@@ -210,6 +210,7 @@ func TestAllowedImports(t *testing.T) {
 		// What stands around the programs knows nothing of trees.
 		house + "credentials": {core + "/exit", house + "logbook"},
 		house + "listen":      {core + "/exit", house + "credentials"},
+		house + "console":     {house + "logbook", house + "outlet"},
 		house + "metrics":     {core + "/exit", house + "listen", house + "weblog", house + "webpage"},
 	} {
 		require.Contains(t, packages, path)
