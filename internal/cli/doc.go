@@ -1,8 +1,11 @@
 // Package cli is what the three commands share around their one call: options
-// from command line and environment, logs, signals, sd_notify, metrics, exit
-// codes. docs/cli.md is its manual.
+// from command line and environment, signals, sd_notify, exit codes. docs/cli.md
+// is its manual.
 //
 //	cli.Main(cli.Command{Name: "serve", Args: []string{"DIR"}, Flags: define, Run: run})
+//
+// What stands behind options is elsewhere: --log-format in console and logbook, --metrics and
+// --pprof in metrics, files of tokens and certificates in credentials, --listen in listen.
 //
 // # Files
 //
