@@ -313,7 +313,8 @@ func TestManyArguments(t *testing.T) {
 		command.Many = true
 		command.Run = func(_ context.Context, e *Env) error { env = e; return nil }
 		var out bytes.Buffer
-		require.Equal(t, exit.Done, run(command, c.args, &out, &out), "%s", &out)
+		args := append([]string{}, c.args...) // cobra takes nil for the arguments of the test
+		require.Equal(t, exit.Done, run(command, args, &out, &out), "%s", &out)
 		require.Equal(t, map[string]string{"SOURCE": c.source, "DEST": "z"}, env.Args)
 		require.Equal(t, c.more, env.More)
 	}
