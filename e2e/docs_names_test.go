@@ -110,7 +110,7 @@ func (r *repository) unknown(page, text string) (names []string) {
 	check("`([a-z]+)\\.([A-Z]\\w+)[`.({]", func(m []string) bool { return !r.has(m[1]) || r.declares("/"+m[1], m[2]) })
 	check(`tidemark_(watch|serve|mirror)_([a-z_]+[a-z])`, func(m []string) bool {
 		for file, source := range r.source {
-			if (strings.HasPrefix(file, "pkg/mtree/"+m[1]) || file == "internal/cli/room.go") && strings.Contains(source, `"`+m[2]+`"`) {
+			if (strings.HasPrefix(file, "pkg/mtree/"+m[1]) || file == "internal/metrics/room.go") && strings.Contains(source, `"`+m[2]+`"`) {
 				return true
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidemark/internal/cli"
+	"tidemark/internal/credentials"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror"
 )
@@ -19,7 +20,7 @@ type options struct {
 	bwLimit cli.Size
 	minSize cli.Size
 	maxSize cli.Size
-	client  cli.Client
+	client  credentials.Client
 	more    []string // SOURCEs after the first
 	waitFor string
 	age     time.Duration // of --check

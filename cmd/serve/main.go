@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"tidemark/internal/cli"
+	"tidemark/internal/credentials"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/serve"
 )
@@ -65,7 +66,7 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 		o.CacheBytes = -1
 	}
 	if o.tokenFile != "" {
-		tokens, err := cli.OpenTokens(o.tokenFile, env.Log)
+		tokens, err := credentials.OpenTokens(o.tokenFile, env.Log)
 		if err != nil {
 			return err
 		}
@@ -93,8 +94,9 @@ func (o *options) publish(ctx context.Context, env *cli.Env) (err error) {
 			env.Log.Debug("--status does not find this serve", "error", err)
 		}
 	}
+	o.web.Log, o.web.Ready, o.web.Notify, o.web.Keep = env.Log, env.Ready, env.Notify, env.Keep
 	ctx, ended := handler.UntilReplaced(ctx)
-	if err := o.web.Serve(ctx, env, serve.Server(handler, serve.HTTP(o.http))); err != nil {
+	if err := o.web.Serve(ctx, serve.Server(handler, serve.HTTP(o.http))); err != nil {
 		return err
 	}
 	return ended()

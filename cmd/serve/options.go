@@ -6,13 +6,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidemark/internal/cli"
+	"tidemark/internal/listen"
 	"tidemark/pkg/mtree/serve"
 )
 
 // options are what the command line and the environment say.
 type options struct {
 	serve.Config
-	web       cli.Web
+	web       listen.Web
 	cache     cli.Size
 	tokenFile string
 	http      string

@@ -21,7 +21,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tidemark/internal/console"
+	"tidemark/internal/credentials"
 	"tidemark/internal/logbook"
+	"tidemark/internal/metrics"
 	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
@@ -58,8 +61,8 @@ type Command struct {
 	Status func(*Env, io.Writer) error
 
 	// What --metrics publishes. All may be nil.
-	Stats  StatsFunc
-	States StatesFunc
+	Stats  metrics.StatsFunc
+	States metrics.StatesFunc
 	Disk   func(*Env) string // returns a path on the file system that the program fills; nil: it writes to none
 
 	// Page writes a page of HTML for people, by several goroutines at once. nil: there is one that names the program.
@@ -74,13 +77,13 @@ type Env struct {
 	Log    *slog.Logger
 	Flags  *pflag.FlagSet
 
-	line    *statusLine  // nil: stderr is not a terminal
-	asked   *slog.Logger // what a signal asks for is said at any --log-level, and each time
+	line    *console.StatusLine // nil: stderr is not a terminal
+	asked   *slog.Logger        // what a signal asks for is said at any --log-level, and each time
 	notices notices
 	ready   atomic.Bool // Ready was called
 
 	mu    sync.Mutex
-	files []Rereader // what SIGHUP reads again
+	files []credentials.Rereader // what SIGHUP reads again
 }
 
 // Ready reports to systemd that the program does its job now.
@@ -98,7 +101,7 @@ func (e *Env) Notify(text string) {
 // It shows nothing if stderr is not a terminal.
 func (e *Env) Progress(text string) {
 	if e.line != nil {
-		e.line.show(text)
+		e.line.Show(text)
 	}
 }
 
@@ -107,7 +110,7 @@ func (e *Env) Columns() int {
 	if e.line == nil {
 		return 0
 	}
-	return e.line.columns()
+	return e.line.Columns()
 }
 
 // HasTerminal reports whether Progress is shown.
@@ -125,7 +128,7 @@ func Main(c Command) {
 // run is Main without the end of the process.
 func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	common := commonFlags{}
-	out, end := newErrorOutput(stderr, func(n int, file *os.File) []byte { return lostLog(common.logFormat, file, n) })
+	out, end := console.NewErrorOutput(stderr, func(n int, file *os.File) []byte { return console.LostLog(common.logFormat, file, n) })
 	defer end()
 	code := exit.Done
 	root := &cobra.Command{
@@ -191,20 +194,18 @@ func usage(cmd *cobra.Command, w io.Writer) error {
 }
 
 // start wires signals, logs and metrics around the program's one call.
-func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Code, error) {
-	if stderr.file != nil {
-		env.line = newStatusLine(stderr)
-	}
+func start(c Command, common commonFlags, env *Env, stderr console.ErrorOutput) (exit.Code, error) {
+	env.line = console.NewStatusLine(stderr)
 	if c.Quiet != nil && c.Quiet() && !env.Flags.Changed("log-level") { // guard (without !env.Flags): TestQuiet
 		common.logLevel = "warn"
 	}
-	handler, err := newHandler(common.logFormat, common.logLevel, stderr, env.line)
+	handler, err := console.NewHandler(common.logFormat, common.logLevel, stderr, env.line)
 	if err != nil {
 		return exit.Usage, exit.With(exit.Usage, err, "see --help")
 	}
 	asked := handler
 	if !handler.Enabled(context.Background(), slog.LevelInfo) {
-		asked, _ = newHandler(common.logFormat, "info", stderr, env.line)
+		asked, _ = console.NewHandler(common.logFormat, "info", stderr, env.line)
 	}
 	book := logbook.New(handler)
 	defer book.Close()
@@ -243,22 +244,21 @@ func startServers(c Command, common commonFlags, env *Env) (closeAll func(), err
 		}
 	}
 	if common.metrics != "" {
-		of := &metricsOf{command: c.Name, version: version, stats: c.Stats, states: c.States}
+		of := metrics.Program{Name: c.Name, Version: version, Stats: c.Stats, States: c.States}
 		if c.Disk != nil {
-			of.disk = &room{path: c.Disk(env)}
+			of.Disk = c.Disk(env)
 		}
-		write := func(w io.Writer) error { return writeIndex(w, c.Name, version) }
 		if c.Page != nil {
-			write = func(w io.Writer) error { return c.Page(env, w) }
+			of.Page = func(w io.Writer) error { return c.Page(env, w) }
 		}
-		end, err := serveMetrics(env.Log, common.metrics, of, &page{log: env.Log, write: write})
+		end, err := metrics.Serve(env.Log, common.metrics, of)
 		if err != nil {
 			return nil, err
 		}
 		ends = append(ends, end)
 	}
 	if common.pprof != "" {
-		end, err := servePprof(env.Log, common.pprof)
+		end, err := metrics.ServePprof(env.Log, common.pprof)
 		if err != nil {
 			closeAll()
 			return nil, err

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	stdlog "log"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/console"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -188,19 +188,6 @@ func TestDurations(t *testing.T) {
 	}
 }
 
-func TestLogFormats(t *testing.T) {
-	for format, want := range map[string]string{"json": `"msg":"hello"`, "text": "msg=hello", "auto": "msg=hello"} {
-		var out bytes.Buffer
-		handler, err := newHandler(format, "info", &out, nil)
-		require.NoError(t, err)
-		log := slog.New(handler)
-		log.Info("hello")
-		log.Debug("unheard")
-		require.Contains(t, out.String(), want)
-		require.NotContains(t, out.String(), "unheard")
-	}
-}
-
 // freeAddress returns an address where nobody listens.
 func freeAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -217,50 +204,6 @@ func got(t *testing.T, url string) (int, http.Header, string) {
 	text, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	return response.StatusCode, response.Header, string(text)
-}
-
-func TestMetrics(t *testing.T) {
-	addr := freeAddress(t)
-	log := slog.New(slog.DiscardHandler)
-	of := &metricsOf{
-		command: "probe", version: "1.2",
-		stats: func(yield func(name, help string, value int64)) { yield("batches_total", "Batches published.", 7) },
-		states: func(yield func(name, help, now string, all []string)) {
-			yield("tree_state", "State.", "good", []string{"good", "bad"})
-		},
-		disk: &room{path: t.TempDir()},
-	}
-	fails := false
-	index := &page{log: log, write: func(w io.Writer) error {
-		if fails {
-			return errors.New("no page")
-		}
-		return writeIndex(w, "probe", "1.2")
-	}}
-	closeMetrics, err := serveMetrics(log, addr, of, index)
-	require.NoError(t, err)
-	defer closeMetrics()
-	_, _, text := got(t, "http://"+addr+"/metrics")
-	require.Contains(t, text, "# TYPE tidemark_probe_batches_total counter\ntidemark_probe_batches_total 7\n")
-	require.Contains(t, text, "process_resident_memory_bytes")
-	require.Contains(t, text, `tidemark_probe_tree_state{state="good"} 1`)
-	require.Contains(t, text, `tidemark_probe_tree_state{state="bad"} 0`)
-	require.Regexp(t, `tidemark_build_info\{goversion="go[^"]+",program="probe",version="1.2"\} 1`, text)
-	require.Regexp(t, `(?m)^tidemark_probe_filesystem_avail_bytes [1-9]`, text)
-	status, header, text := got(t, "http://"+addr+"/")
-	require.Equal(t, 200, status)
-	require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
-	require.Contains(t, text, `<a href="metrics">`)
-	status, _, _ = got(t, "http://"+addr+"/debug/pprof/")
-	require.Equal(t, 404, status, "who may read metrics may not profile the program")
-	fails = true
-	status, _, text = got(t, "http://"+addr+"/")
-	require.Equal(t, 500, status)
-	require.NotContains(t, text, "no page", "the log says why")
-	_, err = serveMetrics(log, "nowhere", of, index)
-	require.Equal(t, exit.Usage, exit.Of(err))
-	_, err = serveMetrics(log, addr, of, index)
-	require.Equal(t, exit.Local, exit.Of(err), "in use")
 }
 
 // Profiles have an address of their own, which is not that of the metrics.
@@ -282,38 +225,6 @@ func TestPprof(t *testing.T) {
 	code, text := p.run("--metrics", metrics, "--pprof", metrics, "a", "b")
 	require.Equal(t, exit.Local, code)
 	require.Contains(t, text, "choose another --pprof address")
-}
-
-// Free space is told within a second, whatever the file system does, and is nothing where it is not known.
-func TestRoom(t *testing.T) {
-	count := func(r *room) (n int) {
-		r.each(func(_, help string, value float64) {
-			require.NotEmpty(t, help)
-			require.GreaterOrEqual(t, value, 0.0)
-			n++
-		})
-		return n
-	}
-	r := &room{path: t.TempDir()}
-	require.Positive(t, count(r))
-	require.Zero(t, count(&room{path: t.TempDir() + "/missing"}), "a copy that is not made yet")
-	hangs := &room{path: t.TempDir(), asking: make(chan struct{}), latest: r.latest, patient: time.Millisecond}
-	require.Zero(t, count(hangs), "what was known before is old")
-	close(hangs.asking)
-	require.NotPanics(t, func() { count(hangs) })
-}
-
-func TestTokens(t *testing.T) {
-	file := t.TempDir() + "/tokens"
-	require.NoError(t, os.WriteFile(file, []byte("# ours\n\n one \ntwo\n"), 0o600))
-	tokens, err := ReadTokens(file)
-	require.NoError(t, err)
-	require.Equal(t, []string{"one", "two"}, tokens)
-	require.NoError(t, os.WriteFile(file, []byte("# none\n"), 0o600))
-	_, err = ReadTokens(file)
-	require.Equal(t, exit.Usage, exit.Of(err), "an empty file must not open the door")
-	_, err = ReadTokens(file + "x")
-	require.Equal(t, exit.Usage, exit.Of(err))
 }
 
 // Messages of net/http's clients stood raw between the lines of the log: clients have no
@@ -402,7 +313,8 @@ func TestManyArguments(t *testing.T) {
 		command.Many = true
 		command.Run = func(_ context.Context, e *Env) error { env = e; return nil }
 		var out bytes.Buffer
-		require.Equal(t, exit.Done, run(command, c.args, &out, &out), "%s", &out)
+		args := append([]string{}, c.args...) // cobra takes nil for the arguments of the test
+		require.Equal(t, exit.Done, run(command, args, &out, &out), "%s", &out)
 		require.Equal(t, map[string]string{"SOURCE": c.source, "DEST": "z"}, env.Args)
 		require.Equal(t, c.more, env.More)
 	}
@@ -452,4 +364,39 @@ func TestQuiet(t *testing.T) {
 		}
 		require.Equal(t, c.want, strings.Join(got, " "), "%+v", c)
 	}
+}
+
+// What a program says again and again is told once, and counted at its end; what a signal asks for is told each time.
+func TestNothingIsToldTwice(t *testing.T) {
+	var p probe
+	c := p.command()
+	c.Run = func(_ context.Context, env *Env) error {
+		for range 5 {
+			env.Log.Warn("no answer", "remedy", "wait")
+			env.logStatus(&c)
+		}
+		return nil
+	}
+	var stderr bytes.Buffer
+	require.Zero(t, run(c, []string{"src", "dst"}, io.Discard, &stderr))
+	require.Equal(t, 2, strings.Count(stderr.String(), "no answer"), &stderr)
+	require.Contains(t, stderr.String(), "remedy=wait again=4\n")
+	require.Equal(t, 5, strings.Count(stderr.String(), "SIGUSR1: there is no status"))
+}
+
+// Progress is shown on a terminal only.
+func TestProgressNeedsATerminal(t *testing.T) {
+	e := &Env{}
+	e.Progress("unseen")
+	require.False(t, e.HasTerminal())
+	require.Zero(t, e.Columns())
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer terminal.Close()
+	t.Setenv("TERM", "xterm")
+	out, end := console.NewErrorOutput(terminal, nil)
+	defer end()
+	e.line = console.NewStatusLine(out)
+	require.True(t, e.HasTerminal())
+	require.Equal(t, 79, e.Columns())
 }

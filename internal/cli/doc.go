@@ -1,29 +1,20 @@
 // Package cli is what the three commands share around their one call: options
-// from command line and environment, logs, signals, sd_notify, metrics, exit
-// codes. docs/cli.md is its manual.
+// from command line and environment, signals, sd_notify, exit codes. docs/cli.md
+// is its manual.
 //
 //	cli.Main(cli.Command{Name: "serve", Args: []string{"DIR"}, Flags: define, Run: run})
+//
+// What stands behind options is elsewhere: --log-format in console and logbook, --metrics and
+// --pprof in metrics, files of tokens and certificates in credentials, --listen in listen.
 //
 // # Files
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	web.go               how serve listens
 //	cli.go, options.go, requests.go, complete.go
 //	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
 //	notices.go           sd_notify
-//	metrics.go           --metrics and --pprof
-//	page.go              the page for people there
-//	room.go              free space
 //	unit.go              what the unit of a service may forbid
-//	address.go           HOST:PORT
-//	log.go               the formats of the log
-//	statusline.go        progress on a terminal
-//	stderr.go            a log whose reader may be slow
-//	client.go            how mirror presents itself to a server
-//	netrc.go             logins in ~/.netrc
-//	tokens.go            the tokens that serve accepts
-//	kept.go              files that are read again when they change
 //	garbage.go           when garbage is collected
 //	version.go           the version of this build
 package cli

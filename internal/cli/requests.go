@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"tidemark/internal/credentials"
 )
 
 // Keep says what SIGHUP reads again.
-func (e *Env) Keep(files Rereader) {
+func (e *Env) Keep(files credentials.Rereader) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.files = append(e.files, files)

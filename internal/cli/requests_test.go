@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/credentials"
+	"tidemark/internal/credentials/credentialstest"
 )
 
 // probed returns the surroundings of a program whose log is in out.
@@ -30,23 +33,23 @@ func probed(out io.Writer) *Env {
 func TestHangupReadsFilesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		certificate(t, dir)
-		rewrite(t, dir+"/tokens", "old\n", time.Now().Add(-time.Hour))
-		rewrite(t, dir+"/token", "old\n", time.Now().Add(-time.Hour))
+		credentialstest.Certificate(t, dir)
+		credentialstest.Rewrite(t, dir+"/tokens", "old\n", time.Now().Add(-time.Hour))
+		credentialstest.Rewrite(t, dir+"/token", "old\n", time.Now().Add(-time.Hour))
 		var log bytes.Buffer
 		env := probed(&log)
-		tokens, err := OpenTokens(dir+"/tokens", env.Log)
+		tokens, err := credentials.OpenTokens(dir+"/tokens", env.Log)
 		require.NoError(t, err)
-		client := Client{CA: dir + "/cert.pem", TokenFile: dir + "/token"}
+		client := credentials.Client{CA: dir + "/cert.pem", TokenFile: dir + "/token"}
 		config, _, err := client.Load(env.Log, "")
 		require.NoError(t, err)
 		env.Keep(tokens)
 		env.Keep(&client)
 
-		rewrite(t, dir+"/tokens", "new\n", time.Now())
+		credentialstest.Rewrite(t, dir+"/tokens", "new\n", time.Now())
 		was, err := os.Stat(dir + "/token")
 		require.NoError(t, err)
-		rewrite(t, dir+"/token", "two\n", was.ModTime()) // neither size nor time shows it
+		credentialstest.Rewrite(t, dir+"/token", "two\n", was.ModTime()) // neither size nor time shows it
 		require.Equal(t, []string{"old"}, tokens.Tokens(), "not looked at twice in a second")
 		env.reload(&Command{Hangup: func() string { return "an audit begins" }})
 		require.Equal(t, []string{"new"}, tokens.Tokens())
@@ -64,18 +67,18 @@ func TestHangupReadsFilesAtOnce(t *testing.T) {
 func TestHangupKeepsWhatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		certificate(t, dir)
-		rewrite(t, dir+"/tokens", "old\n", time.Now().Add(-time.Hour))
+		credentialstest.Certificate(t, dir)
+		credentialstest.Rewrite(t, dir+"/tokens", "old\n", time.Now().Add(-time.Hour))
 		var log bytes.Buffer
 		env := probed(&log)
-		tokens, err := OpenTokens(dir+"/tokens", env.Log)
+		tokens, err := credentials.OpenTokens(dir+"/tokens", env.Log)
 		require.NoError(t, err)
-		client := Client{CA: dir + "/cert.pem"}
+		client := credentials.Client{CA: dir + "/cert.pem"}
 		config, _, err := client.Load(env.Log, "")
 		require.NoError(t, err)
 		env.Keep(tokens)
 		env.Keep(&client)
-		rewrite(t, dir+"/cert.pem", "half", time.Now())
+		credentialstest.Rewrite(t, dir+"/cert.pem", "half", time.Now())
 		require.NoError(t, os.Rename(dir+"/tokens", dir+"/away"))
 		env.reload(&Command{})
 		same, _ := client.Now()
@@ -84,7 +87,7 @@ func TestHangupKeepsWhatCannotBeRead(t *testing.T) {
 		for _, file := range []string{"/tokens", "/cert.pem"} {
 			require.Contains(t, log.String(), `level=WARN msg="SIGHUP: a file cannot be used now" file=`+dir+file)
 		}
-		advance(2 * tokensGrace)
+		<-time.After(10 * time.Second) // it is not being replaced any more
 		env.reload(&Command{})
 		require.Empty(t, tokens.Tokens())
 		require.NoError(t, os.Rename(dir+"/away", dir+"/tokens"))
@@ -106,7 +109,7 @@ func TestHangupNamesWhatItDoesNot(t *testing.T) {
 	env.reload(&Command{})
 	require.Contains(t, log.String(), `level=INFO msg="SIGHUP: no files to read again" remedy=`)
 	file := fmt.Sprintf("/proc/self/fd/%d", r.Fd())
-	tokens, err := OpenTokens(file, env.Log)
+	tokens, err := credentials.OpenTokens(file, env.Log)
 	require.NoError(t, err)
 	env.Keep(tokens)
 	env.reload(&Command{})

@@ -53,6 +53,8 @@ const (
 	plan   = mirror + "/internal/plan"
 	source = mirror + "/internal/source"
 
+	house = "tidemark/internal/" // and a package
+
 	unix = "golang.org/x/sys/unix"
 	chi  = "github.com/go-chi/chi/v5"
 )
@@ -204,6 +206,12 @@ func TestAllowedImports(t *testing.T) {
 			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},
 		watch + "audit": {core, sys, wire, disk, core + "/internal/glob", filetime, machine, notify, state,
 			watch + "health", watch + "ownwrites", watch + "stamprule"},
+
+		// What stands around the programs knows nothing of trees.
+		house + "credentials": {core + "/exit", house + "logbook"},
+		house + "listen":      {core + "/exit", house + "credentials"},
+		house + "console":     {house + "logbook", house + "outlet"},
+		house + "metrics":     {core + "/exit", house + "listen", house + "weblog", house + "webpage"},
 	} {
 		require.Contains(t, packages, path)
 		for _, imported := range packages[path].Imports {

@@ -1,16 +1,10 @@
-package cli
+package listen
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
+	"crypto/tls"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -20,10 +14,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/credentials"
+	"tidemark/internal/credentials/credentialstest"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -53,8 +50,11 @@ func serving(t *testing.T, w Web, handler http.Handler) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	var log lockedText
 	ended := make(chan error, 1)
-	env := &Env{Log: slog.New(slog.NewTextHandler(&log, nil))}
-	go func() { ended <- w.Serve(ctx, env, &http.Server{Handler: handler}) }()
+	w.Log, w.Keep = slog.New(slog.NewTextHandler(&log, nil)), func(credentials.Rereader) {}
+	if w.Ready == nil {
+		w.Ready, w.Notify = func() {}, func(string) {}
+	}
+	go func() { ended <- w.Serve(ctx, &http.Server{Handler: handler}) }()
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-ended)
@@ -129,36 +129,15 @@ func TestConnectionsAreBounded(t *testing.T) {
 	require.NoError(t, err, "until the first is gone")
 }
 
-// certificate writes a self-signed certificate for 127.0.0.1 to dir and returns
-// its serial number.
-func certificate(t *testing.T, dir string) *big.Int {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(dir+"/key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
-	require.NoError(t, os.WriteFile(dir+"/cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	return serial
-}
-
 func TestTLSWithClientCertificates(t *testing.T) {
 	dir := t.TempDir()
-	serial := certificate(t, dir)
+	serial := credentialstest.Certificate(t, dir)
 	address := serving(t, Web{
 		Listen: []string{"127.0.0.1:0"}, Cert: dir + "/cert.pem", Key: dir + "/key.pem", ClientCA: dir + "/cert.pem",
 	}, http.HandlerFunc(hello))
 	require.True(t, strings.HasPrefix(address, "https://"), address)
 
-	get := func(c Client) (*http.Response, error) {
+	get := func(c credentials.Client) (*http.Response, error) {
 		config, _, err := c.Load(slog.New(slog.DiscardHandler), "")
 		require.NoError(t, err)
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
@@ -168,9 +147,9 @@ func TestTLSWithClientCertificates(t *testing.T) {
 		}
 		return response, err
 	}
-	_, err := get(Client{CA: dir + "/cert.pem"})
+	_, err := get(credentials.Client{CA: dir + "/cert.pem"})
 	require.Error(t, err, "without a client certificate")
-	response, err := get(Client{CA: dir + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem"})
+	response, err := get(credentials.Client{CA: dir + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem"})
 	require.NoError(t, err)
 	require.Equal(t, serial, response.TLS.PeerCertificates[0].SerialNumber)
 	require.Equal(t, 2, response.ProtoMajor)
@@ -178,17 +157,15 @@ func TestTLSWithClientCertificates(t *testing.T) {
 
 func TestTLSOptionsGoTogether(t *testing.T) {
 	for _, w := range []Web{{Cert: "c"}, {Key: "k"}, {ClientCA: "ca"}, {Cert: "missing", Key: "missing"}} {
-		_, _, err := w.tls(&Env{})
+		_, _, err := w.tls()
 		require.Equal(t, exit.Usage, exit.Of(err), "%+v", w)
 	}
-	_, _, err := (&Client{Cert: "c"}).Load(nil, "")
-	require.Equal(t, exit.Usage, exit.Of(err))
 }
 
 // A bound below zero is refused.
 func TestNegativeConnectionsAreRefused(t *testing.T) {
 	w := Web{Listen: []string{"127.0.0.1:0"}, MaxConnections: -1}
-	err := w.Serve(t.Context(), &Env{}, &http.Server{})
+	err := w.Serve(t.Context(), &http.Server{})
 	require.Equal(t, exit.Usage, exit.Of(err))
 	require.ErrorContains(t, err, "give a positive number")
 }
@@ -205,19 +182,12 @@ func TestAPortThatIsDeniedNamesTheRemedy(t *testing.T) {
 
 // serve reports to systemd where it listens, and that it does.
 func TestListeningIsNotified(t *testing.T) {
-	path := t.TempDir() + "/notify"
-	socket, err := net.ListenPacket("unixgram", path)
-	require.NoError(t, err)
-	defer socket.Close()
-	require.NoError(t, socket.SetReadDeadline(time.Now().Add(10*time.Second)))
-	t.Setenv("NOTIFY_SOCKET", path)
-	address := serving(t, Web{Listen: []string{"127.0.0.1:0"}}, http.HandlerFunc(hello))
-	for _, want := range []string{"STATUS=listening on " + address, "READY=1"} {
-		got := make([]byte, 200)
-		n, _, err := socket.ReadFrom(got)
-		require.NoError(t, err)
-		require.Equal(t, want, string(got[:n]))
-	}
+	reported := make(chan string, 2)
+	address := serving(t, Web{
+		Listen: []string{"127.0.0.1:0"}, Notify: func(text string) { reported <- text }, Ready: func() { reported <- "ready" },
+	}, http.HandlerFunc(hello))
+	require.Equal(t, "listening on "+address, <-reported)
+	require.Equal(t, "ready", <-reported)
 }
 
 // Sockets that systemd passes take the place of --listen.
@@ -253,4 +223,77 @@ func TestSocketsFromSystemd(t *testing.T) {
 	require.NoError(t, stop.Close())
 	require.NoError(t, cmd.Wait())
 	require.Equal(t, "PASS", out.find(`--- (PASS): TestSocketsFromSystemd`))
+}
+
+// serve uses a certificate that was renewed, but not one that is half written, nor one
+// without its key.
+func TestCertificateIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		first := credentialstest.Certificate(t, dir)
+		w := Web{Cert: dir + "/cert.pem", Key: dir + "/key.pem", Log: slog.New(slog.DiscardHandler), Keep: func(credentials.Rereader) {}}
+		config, _, err := w.tls()
+		require.NoError(t, err)
+		requireSerial := func(want any) {
+			<-time.After(credentials.LookEvery)
+			cert, err := config.GetCertificate(&tls.ClientHelloInfo{})
+			require.NoError(t, err)
+			require.Equal(t, want, cert.Leaf.SerialNumber)
+		}
+		requireSerial(first)
+		key, err := os.ReadFile(dir + "/key.pem")
+		require.NoError(t, err)
+		second := credentialstest.Certificate(t, dir)
+		later, err := os.ReadFile(dir + "/key.pem")
+		require.NoError(t, err)
+		credentialstest.Rewrite(t, dir+"/key.pem", string(key), time.Now())
+		requireSerial(first)
+		credentialstest.Rewrite(t, dir+"/key.pem", string(later), time.Now())
+		requireSerial(second)
+		credentialstest.Rewrite(t, dir+"/cert.pem", "half", time.Now())
+		requireSerial(second)
+	})
+}
+
+// CAs that were taken out of --client-ca let their clients in until serve was started
+// again, and connected clients stayed for ever.
+func TestClientCAsAreReadAnew(t *testing.T) {
+	server, old, next := t.TempDir(), t.TempDir(), t.TempDir()
+	for _, dir := range []string{server, old, next} {
+		credentialstest.Certificate(t, dir)
+	}
+	text, err := os.ReadFile(old + "/cert.pem")
+	require.NoError(t, err)
+	ca := t.TempDir() + "/ca.pem"
+	require.NoError(t, os.WriteFile(ca, text, 0o600))
+	address := serving(t, Web{
+		Listen: []string{"127.0.0.1:0"}, Cert: server + "/cert.pem", Key: server + "/key.pem", ClientCA: ca,
+	}, http.HandlerFunc(hello))
+	client := func(dir string) func() error {
+		c := credentials.Client{CA: server + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem"}
+		config, _, err := c.Load(slog.New(slog.DiscardHandler), "")
+		require.NoError(t, err)
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+		transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+		t.Cleanup(transport.CloseIdleConnections)
+		return func() error {
+			response, err := (&http.Client{Transport: transport}).Get(address)
+			if err == nil {
+				_, _ = io.Copy(io.Discard, response.Body)
+				err = response.Body.Close()
+			}
+			return err
+		}
+	}
+	was, is := client(old), client(next)
+	require.NoError(t, was())
+	require.Error(t, is())
+	text, err = os.ReadFile(next + "/cert.pem")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(ca, text, 0o600))
+	require.Eventually(t, func() bool { return is() == nil }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return was() != nil }, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, os.WriteFile(ca, []byte("half"), 0o600))
+	// The connection of before may just be closed.
+	require.Eventually(t, func() bool { return is() == nil }, 20*time.Second, 10*time.Millisecond)
 }

@@ -1,4 +1,4 @@
-package cli
+package credentials
 
 import (
 	"bufio"
@@ -33,7 +33,7 @@ const (
 var errNoToken = errors.New("it has no token")
 
 // TokenFile is the file of the tokens that serve accepts. When somebody asks, at most
-// every lookEvery, it looks at the file again. Several goroutines may use it at once.
+// every LookEvery, it looks at the file again. Several goroutines may use it at once.
 type TokenFile struct {
 	file string
 	log  *slog.Logger
@@ -70,7 +70,7 @@ func OpenTokens(file string, log *slog.Logger) (*TokenFile, error) {
 func (t *TokenFile) Tokens() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.fixed || time.Since(t.looked) < lookEvery {
+	if t.fixed || time.Since(t.looked) < LookEvery {
 		return t.now
 	}
 	last := t.looked

@@ -1,4 +1,4 @@
-package cli
+package credentials
 
 import (
 	"cmp"
@@ -27,8 +27,8 @@ type Client struct {
 	Headers   []string // "NAME: VALUE"
 	some      bool     // of several servers not each needs a login in the netrc file
 
-	config        *kept[*tls.Config] // nil: no option was given
-	authorization *kept[string]      // nil: none is sent
+	config        *Kept[*tls.Config] // nil: no option was given
+	authorization *Kept[string]      // nil: none is sent
 }
 
 // Load reads the files, for requests to source. The TLS configuration is nil if no option asks for one.
@@ -38,7 +38,7 @@ func (c *Client) Load(log *slog.Logger, source string) (config *tls.Config, auth
 	case c.TokenFile != "" && c.Netrc:
 		return nil, "", exit.With(exit.Usage, errors.New("--token-file and --netrc both say who asks"), "give one of them")
 	case c.TokenFile != "":
-		c.authorization, err = keep(log, c.readToken, c.TokenFile)
+		c.authorization, err = Keep(log, c.readToken, c.TokenFile)
 	case c.Netrc:
 		c.authorization, err = keepLogin(log, source, c.some)
 	}
@@ -49,7 +49,7 @@ func (c *Client) Load(log *slog.Logger, source string) (config *tls.Config, auth
 		return nil, "", exit.With(exit.Usage, errors.New("--cert and --key go together"), "give both")
 	}
 	if c.CA != "" || c.Cert != "" {
-		if c.config, err = keep(log, c.readTLS, c.CA, c.Cert, c.Key); err != nil {
+		if c.config, err = Keep(log, c.readTLS, c.CA, c.Cert, c.Key); err != nil {
 			return nil, "", err
 		}
 	}
@@ -97,10 +97,10 @@ func originOf(source string) string {
 // it at once.
 func (c *Client) Now() (config *tls.Config, authorization string) {
 	if c.config != nil {
-		config = c.config.get()
+		config = c.config.Get()
 	}
 	if c.authorization != nil {
-		authorization = c.authorization.get()
+		authorization = c.authorization.Get()
 	}
 	return config, authorization
 }
@@ -152,7 +152,7 @@ func (c *Client) readToken() (string, error) {
 func (c *Client) readTLS() (config *tls.Config, err error) {
 	config = &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
-		if config.RootCAs, err = readCAs(c.CA); err != nil {
+		if config.RootCAs, err = ReadCAs(c.CA); err != nil {
 			return nil, err
 		}
 	}
@@ -166,8 +166,8 @@ func (c *Client) readTLS() (config *tls.Config, err error) {
 	return config, nil
 }
 
-// readCAs reads a file of PEM certificates.
-func readCAs(file string) (*x509.CertPool, error) {
+// ReadCAs reads a file of PEM certificates.
+func ReadCAs(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	pool := x509.NewCertPool()
 	if err == nil && !pool.AppendCertsFromPEM(text) {

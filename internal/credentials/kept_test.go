@@ -1,12 +1,10 @@
-package cli
+package credentials
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -15,20 +13,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-// rewrite writes a file in place, at a time of the clock.
-func rewrite(t *testing.T, file, text string, at time.Time) {
-	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-	require.NoError(t, os.Chtimes(file, at, at))
-}
+	"tidemark/internal/credentials/credentialstest"
+)
 
 // A token that was taken out of --token-file was accepted until serve was started
 // again, and a token that was put in was not.
 func TestTokensAreReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := t.TempDir() + "/tokens"
-		rewrite(t, file, "old\nboth\n", time.Now().Add(-time.Hour))
+		credentialstest.Rewrite(t, file, "old\nboth\n", time.Now().Add(-time.Hour))
 		var log bytes.Buffer
 		tokens, err := OpenTokens(file, slog.New(slog.NewTextHandler(&log, nil)))
 		require.NoError(t, err)
@@ -36,25 +30,25 @@ func TestTokensAreReadAnew(t *testing.T) {
 
 		// The file may be half written: no new token counts yet, and none that is gone
 		// counts any more.
-		advance(lookEvery)
-		rewrite(t, file, "both\nne", time.Now())
+		advance(LookEvery)
+		credentialstest.Rewrite(t, file, "both\nne", time.Now())
 		require.Equal(t, []string{"both"}, tokens.Tokens())
-		rewrite(t, file, "both\nnew\n", time.Now())
+		credentialstest.Rewrite(t, file, "both\nnew\n", time.Now())
 		require.Equal(t, []string{"both"}, tokens.Tokens(), "not looked at twice in a second")
-		advance(lookEvery)
+		advance(LookEvery)
 		require.Equal(t, []string{"both"}, tokens.Tokens())
-		advance(lookEvery)
+		advance(LookEvery)
 		require.Equal(t, []string{"both", "new"}, tokens.Tokens(), "whole: unchanged for a second")
 
 		// A file that nobody looked at for long is whole at the first look.
-		rewrite(t, file, "another\n", time.Now())
+		credentialstest.Rewrite(t, file, "another\n", time.Now())
 		advance(time.Hour)
 		require.Equal(t, []string{"another"}, tokens.Tokens())
 
 		// Renamed into place with the times of another.
 		require.NoError(t, os.Rename(file, file+".old"))
-		rewrite(t, file, "renamed\n", time.Now().Add(-time.Hour))
-		advance(lookEvery)
+		credentialstest.Rewrite(t, file, "renamed\n", time.Now().Add(-time.Hour))
+		advance(LookEvery)
 		require.Equal(t, []string{"renamed"}, tokens.Tokens())
 		require.NotContains(t, log.String(), "WARN")
 	})
@@ -65,19 +59,19 @@ func TestTokensAreReadAnew(t *testing.T) {
 func TestTokensThatAreTakenAway(t *testing.T) {
 	for name, away := range map[string]func(*testing.T, string){
 		"missing":  func(t *testing.T, file string) { require.NoError(t, os.Remove(file)) },
-		"empty":    func(t *testing.T, file string) { rewrite(t, file, "", time.Now()) },
-		"comments": func(t *testing.T, file string) { rewrite(t, file, "# none\n\n", time.Now()) },
+		"empty":    func(t *testing.T, file string) { credentialstest.Rewrite(t, file, "", time.Now()) },
+		"comments": func(t *testing.T, file string) { credentialstest.Rewrite(t, file, "# none\n\n", time.Now()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				file := t.TempDir() + "/tokens"
-				rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
+				credentialstest.Rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
 				var log bytes.Buffer
 				tokens, err := OpenTokens(file, slog.New(slog.NewTextHandler(&log, nil)))
 				require.NoError(t, err)
 				away(t, file)
 				for range 4 {
-					advance(lookEvery)
+					advance(LookEvery)
 					require.Equal(t, []string{"old"}, tokens.Tokens())
 				}
 				require.Equal(t, 1, strings.Count(log.String(), "WARN"), "said once")
@@ -86,10 +80,10 @@ func TestTokensThatAreTakenAway(t *testing.T) {
 				advance(time.Hour)
 				require.Empty(t, tokens.Tokens())
 				require.Equal(t, 1, strings.Count(log.String(), "ERROR"), "said once")
-				rewrite(t, file, "old\nnew\n", time.Now())
-				advance(lookEvery)
+				credentialstest.Rewrite(t, file, "old\nnew\n", time.Now())
+				advance(LookEvery)
 				require.Equal(t, []string{"old"}, tokens.Tokens())
-				advance(lookEvery)
+				advance(LookEvery)
 				require.Equal(t, []string{"old", "new"}, tokens.Tokens())
 			})
 		})
@@ -101,7 +95,7 @@ func TestTokensThatAreTakenAway(t *testing.T) {
 func TestTokenFileRemovedWhileNobodyAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := t.TempDir() + "/tokens"
-		rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
+		credentialstest.Rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
 		var log bytes.Buffer
 		tokens, err := OpenTokens(file, slog.New(slog.NewTextHandler(&log, nil)))
 		require.NoError(t, err)
@@ -112,8 +106,8 @@ func TestTokenFileRemovedWhileNobodyAsks(t *testing.T) {
 		require.Empty(t, tokens.Tokens())
 		require.NotContains(t, log.String(), "WARN", "it is over already")
 		require.Equal(t, 1, strings.Count(log.String(), "ERROR"))
-		rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
-		advance(lookEvery)
+		credentialstest.Rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
+		advance(LookEvery)
 		require.Equal(t, []string{"old"}, tokens.Tokens())
 	})
 }
@@ -123,14 +117,14 @@ func TestTokenFileRemovedWhileNobodyAsks(t *testing.T) {
 func TestTokensThatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := t.TempDir() + "/tokens"
-		rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
+		credentialstest.Rewrite(t, file, "old\n", time.Now().Add(-time.Hour))
 		var log bytes.Buffer
 		tokens, err := OpenTokens(file, slog.New(slog.NewTextHandler(&log, nil)))
 		require.NoError(t, err)
 		require.NoError(t, os.Remove(file))
 		require.NoError(t, syscall.Mkfifo(file, 0o600))
 		for range 10 {
-			advance(lookEvery)
+			advance(LookEvery)
 			require.Equal(t, []string{"old"}, tokens.Tokens())
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "WARN"), log.String())
@@ -154,108 +148,35 @@ func TestTokensThatCannotBeRead(t *testing.T) {
 func TestCredentialsAreReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		certificate(t, dir)
-		rewrite(t, dir+"/token", "first\n", time.Now())
+		credentialstest.Certificate(t, dir)
+		credentialstest.Rewrite(t, dir+"/token", "first\n", time.Now())
 		c := Client{CA: dir + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem", TokenFile: dir + "/token"}
 		var log bytes.Buffer
 		before, token, err := c.Load(slog.New(slog.NewTextHandler(&log, nil)), "")
 		require.NoError(t, err)
 		require.Equal(t, "Bearer first", token)
-		advance(lookEvery)
+		advance(LookEvery)
 		same, _ := c.Now()
 		require.Same(t, before, same)
 
-		rewrite(t, dir+"/token", "second\n", time.Now())
-		serial := certificate(t, dir)
-		advance(lookEvery)
+		credentialstest.Rewrite(t, dir+"/token", "second\n", time.Now())
+		serial := credentialstest.Certificate(t, dir)
+		advance(LookEvery)
 		after, token := c.Now()
 		require.Equal(t, "Bearer second", token)
 		require.NotSame(t, before, after)
 		require.Equal(t, serial, after.Certificates[0].Leaf.SerialNumber)
 
 		require.NoError(t, os.Remove(dir+"/token"))
-		rewrite(t, dir+"/cert.pem", "half", time.Now())
+		credentialstest.Rewrite(t, dir+"/cert.pem", "half", time.Now())
 		for range 3 {
-			advance(lookEvery)
+			advance(LookEvery)
 			kept, token := c.Now()
 			require.Same(t, after, kept)
 			require.Equal(t, "Bearer second", token)
 		}
 		require.Equal(t, 2, strings.Count(log.String(), "WARN"), "each said once")
 	})
-}
-
-// serve uses a certificate that was renewed, but not one that is half written, nor one
-// without its key.
-func TestCertificateIsReadAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		first := certificate(t, dir)
-		w := Web{Cert: dir + "/cert.pem", Key: dir + "/key.pem"}
-		config, _, err := w.tls(&Env{Log: slog.New(slog.DiscardHandler)})
-		require.NoError(t, err)
-		requireSerial := func(want any) {
-			advance(lookEvery)
-			cert, err := config.GetCertificate(&tls.ClientHelloInfo{})
-			require.NoError(t, err)
-			require.Equal(t, want, cert.Leaf.SerialNumber)
-		}
-		requireSerial(first)
-		key, err := os.ReadFile(dir + "/key.pem")
-		require.NoError(t, err)
-		second := certificate(t, dir)
-		later, err := os.ReadFile(dir + "/key.pem")
-		require.NoError(t, err)
-		rewrite(t, dir+"/key.pem", string(key), time.Now())
-		requireSerial(first)
-		rewrite(t, dir+"/key.pem", string(later), time.Now())
-		requireSerial(second)
-		rewrite(t, dir+"/cert.pem", "half", time.Now())
-		requireSerial(second)
-	})
-}
-
-// CAs that were taken out of --client-ca let their clients in until serve was started
-// again, and connected clients stayed for ever.
-func TestClientCAsAreReadAnew(t *testing.T) {
-	server, old, next := t.TempDir(), t.TempDir(), t.TempDir()
-	for _, dir := range []string{server, old, next} {
-		certificate(t, dir)
-	}
-	text, err := os.ReadFile(old + "/cert.pem")
-	require.NoError(t, err)
-	ca := t.TempDir() + "/ca.pem"
-	require.NoError(t, os.WriteFile(ca, text, 0o600))
-	address := serving(t, Web{
-		Listen: []string{"127.0.0.1:0"}, Cert: server + "/cert.pem", Key: server + "/key.pem", ClientCA: ca,
-	}, http.HandlerFunc(hello))
-	client := func(dir string) func() error {
-		c := Client{CA: server + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem"}
-		config, _, err := c.Load(slog.New(slog.DiscardHandler), "")
-		require.NoError(t, err)
-		config.ClientSessionCache = tls.NewLRUClientSessionCache(8)
-		transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
-		t.Cleanup(transport.CloseIdleConnections)
-		return func() error {
-			response, err := (&http.Client{Transport: transport}).Get(address)
-			if err == nil {
-				_, _ = io.Copy(io.Discard, response.Body)
-				err = response.Body.Close()
-			}
-			return err
-		}
-	}
-	was, is := client(old), client(next)
-	require.NoError(t, was())
-	require.Error(t, is())
-	text, err = os.ReadFile(next + "/cert.pem")
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(ca, text, 0o600))
-	require.Eventually(t, func() bool { return is() == nil }, 20*time.Second, 10*time.Millisecond)
-	require.Eventually(t, func() bool { return was() != nil }, 20*time.Second, 10*time.Millisecond)
-	require.NoError(t, os.WriteFile(ca, []byte("half"), 0o600))
-	// The connection of before may just be closed.
-	require.Eventually(t, func() bool { return is() == nil }, 20*time.Second, 10*time.Millisecond)
 }
 
 // advance lets time pass, in a bubble of synctest.

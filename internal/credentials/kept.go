@@ -1,4 +1,4 @@
-package cli
+package credentials
 
 import (
 	"bytes"
@@ -16,14 +16,14 @@ import (
 	"tidemark/internal/logbook"
 )
 
-// lookEvery is the shortest time between two looks at a file that may have changed.
-const lookEvery = time.Second
+// LookEvery is the shortest time between two looks at a file that may have changed.
+const LookEvery = time.Second
 
-// kept is a value that was read from files. When somebody asks, at most every lookEvery,
+// Kept is a value that was read from files. When somebody asks, at most every LookEvery,
 // it looks whether one of them changed, and then reads them again. If they cannot be
 // read or used, it keeps the old value and logs that once. Several goroutines may use it
 // at once.
-type kept[T any] struct {
+type Kept[T any] struct {
 	files []string
 	read  func() (T, error)
 	log   *slog.Logger
@@ -37,9 +37,9 @@ type kept[T any] struct {
 	said   string // the error that was logged; "": none since the last success
 }
 
-// keep reads the files for the first time.
-func keep[T any](log *slog.Logger, read func() (T, error), files ...string) (*kept[T], error) {
-	k := &kept[T]{read: read, log: log, looked: time.Now()}
+// Keep reads the files for the first time.
+func Keep[T any](log *slog.Logger, read func() (T, error), files ...string) (*Kept[T], error) {
+	k := &Kept[T]{read: read, log: log, looked: time.Now()}
 	for _, file := range files {
 		if file != "" {
 			k.files = append(k.files, file)
@@ -68,7 +68,7 @@ type Reread struct {
 var errPipe = errors.New("it is a pipe or the like, which is read once, at the start")
 
 // Reread reads the files again, whatever their times say. What holds the same as before stays the same value.
-func (k *kept[T]) Reread() []Reread {
+func (k *Kept[T]) Reread() []Reread {
 	if k == nil {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (k *kept[T]) Reread() []Reread {
 }
 
 // readAgain reads the files, unless they hold what they held, and reports whether the value is another one.
-func (k *kept[T]) readAgain() (changed bool, err error) {
+func (k *Kept[T]) readAgain() (changed bool, err error) {
 	k.looked = time.Now()
 	states, special, err := statesOf(k.files)
 	if err == nil && special {
@@ -120,11 +120,11 @@ func sumOf(files []string) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-// get returns what the files hold, or what they held when they could be used last.
-func (k *kept[T]) get() T {
+// Get returns what the files hold, or what they held when they could be used last.
+func (k *Kept[T]) Get() T {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.fixed || time.Since(k.looked) < lookEvery {
+	if k.fixed || time.Since(k.looked) < LookEvery {
 		return k.value
 	}
 	k.looked = time.Now()
@@ -155,7 +155,7 @@ func (k *kept[T]) get() T {
 }
 
 // stands says of a line of the log which files it tells of, and how they stand.
-func (k *kept[T]) stands(state string) slog.Attr {
+func (k *Kept[T]) stands(state string) slog.Attr {
 	return logbook.About("file "+strings.Join(k.files, " "), state)
 }
 

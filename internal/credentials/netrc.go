@@ -1,4 +1,4 @@
-package cli
+package credentials
 
 import (
 	"cmp"
@@ -19,7 +19,7 @@ import (
 
 // keepLogin keeps what the netrc file says for the host of source, as the value of an Authorization.
 // With some it may be nothing: others are asked, too.
-func keepLogin(log *slog.Logger, source string, some bool) (*kept[string], error) {
+func keepLogin(log *slog.Logger, source string, some bool) (*Kept[string], error) {
 	file, err := netrcFile()
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func keepLogin(log *slog.Logger, source string, some bool) (*kept[string], error
 		}
 		return nil, exit.With(exit.Usage, errors.New("--netrc: SOURCE is no URL with a host"), "give SOURCE as http(s)://host[:port]/dir/")
 	}
-	return keep(log, func() (string, error) {
+	return Keep(log, func() (string, error) {
 		login, err := readLogin(file, u.Hostname())
 		if some && errors.Is(err, errNoLogin) {
 			return "", nil

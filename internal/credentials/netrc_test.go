@@ -1,4 +1,4 @@
-package cli
+package credentials
 
 import (
 	"encoding/base64"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/credentials/credentialstest"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -29,7 +30,7 @@ func TestNetrc(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "netrc")
 		t.Setenv("NETRC", file)
-		rewrite(t, file, "# logins\nmachine other login o password x\nmachine host login me\n password a:b\n", time.Now())
+		credentialstest.Rewrite(t, file, "# logins\nmachine other login o password x\nmachine host login me\n password a:b\n", time.Now())
 		load := func(source string) (*Client, string, error) {
 			c := &Client{Netrc: true}
 			_, authorization, err := c.Load(slog.New(slog.DiscardHandler), source)
@@ -43,8 +44,8 @@ func TestNetrc(t *testing.T) {
 			require.Equal(t, exit.Usage, exit.Of(err), source)
 			require.NotContains(t, err.Error(), "a:b")
 		}
-		rewrite(t, file, "default login any password one\nmachine host login me password two\n", time.Now())
-		advance(lookEvery)
+		credentialstest.Rewrite(t, file, "default login any password one\nmachine host login me password two\n", time.Now())
+		advance(LookEvery)
 		_, authorization = c.Now()
 		require.Equal(t, "me:two", login(t, authorization))
 		_, authorization, err = load("http://third/")
@@ -104,13 +105,13 @@ func TestNetrcWhileItIsRewritten(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "netrc")
 		t.Setenv("NETRC", file)
 		text := "machine host login me password word"
-		rewrite(t, file, text+"\n", time.Now())
+		credentialstest.Rewrite(t, file, text+"\n", time.Now())
 		c := &Client{Netrc: true}
 		_, _, err := c.Load(slog.New(slog.DiscardHandler), "http://host/")
 		require.NoError(t, err)
 		for i := range strings.Index(text, "word") {
-			rewrite(t, file, text[:i], time.Now())
-			advance(lookEvery)
+			credentialstest.Rewrite(t, file, text[:i], time.Now())
+			advance(LookEvery)
 			_, authorization := c.Now()
 			require.Equal(t, "me:word", login(t, authorization), text[:i])
 		}

@@ -1,4 +1,4 @@
-package cli
+package console
 
 import (
 	"bytes"
@@ -13,10 +13,10 @@ import (
 	"tidemark/internal/logbook"
 )
 
-// newHandler builds the log on stderr, through its status line if it has one.
+// NewHandler builds the log on stderr, through its status line if it has one.
 // "auto" is short lines on a terminal, lines with a priority for the journal, and
 // plain text elsewhere.
-func newHandler(format, level string, w io.Writer, line *statusLine) (slog.Handler, error) {
+func NewHandler(format, level string, w io.Writer, line *StatusLine) (slog.Handler, error) {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
@@ -39,7 +39,7 @@ func newHandler(format, level string, w io.Writer, line *statusLine) (slog.Handl
 
 // autoHandler returns the handler of "auto" for what w is, which writes to to.
 func autoHandler(w, to io.Writer, options *slog.HandlerOptions) slog.Handler {
-	e, _ := w.(errorOutput)
+	e, _ := w.(ErrorOutput)
 	switch {
 	case e.file != nil && isJournal(e.file):
 		return logbook.NewJournal(to, options.Level)
@@ -60,10 +60,10 @@ func isJournal(f *os.File) bool {
 	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
 }
 
-// lostLog is the line of the log that stands for n lost ones.
-func lostLog(format string, file *os.File, n int) []byte {
+// LostLog is the line of the log that stands for n lost ones.
+func LostLog(format string, file *os.File, n int) []byte {
 	var line bytes.Buffer
-	handler, err := newHandler(format, "info", errorOutput{&line, file}, nil)
+	handler, err := NewHandler(format, "info", ErrorOutput{&line, file}, nil)
 	if err != nil {
 		return fmt.Appendf(nil, "%d lines of the log were lost\n", n)
 	}

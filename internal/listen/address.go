@@ -1,9 +1,9 @@
-package cli
+package listen
 
 import "net"
 
-// checkAddress reports why addr is not HOST:PORT.
-func checkAddress(addr string) error {
+// CheckAddress reports why addr is not HOST:PORT.
+func CheckAddress(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)

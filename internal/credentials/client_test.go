@@ -1,4 +1,4 @@
-package cli
+package credentials
 
 import (
 	"log/slog"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/exit"
 )
 
 // A token and headers that are meant for one server went to each source.
@@ -37,6 +39,13 @@ func TestSecretsGoToOneHost(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestCertificateAndKeyGoTogether(t *testing.T) {
+	for _, c := range []Client{{Cert: "c"}, {Key: "k"}} {
+		_, _, err := c.Load(nil, "")
+		require.Equal(t, exit.Usage, exit.Of(err))
 	}
 }
 

@@ -1,4 +1,4 @@
-package cli
+package console
 
 import (
 	"io"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/term"
 )
 
-// statusLine is a terminal whose last line is rewritten in place. Log lines are written
+// StatusLine is a terminal whose last line is rewritten in place. Log lines are written
 // through it and appear above that line.
-type statusLine struct {
+type StatusLine struct {
 	out   io.Writer
 	width func() int // columns
 
@@ -18,14 +18,14 @@ type statusLine struct {
 	text string
 }
 
-// newStatusLine returns the status line of stderr, nil if stderr is not a terminal that
+// NewStatusLine returns the status line of stderr, nil if stderr is not a terminal that
 // can rewrite a line.
-func newStatusLine(e errorOutput) *statusLine {
+func NewStatusLine(e ErrorOutput) *StatusLine {
 	f := e.file
-	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
+	if f == nil || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
 		return nil
 	}
-	return &statusLine{out: e, width: func() int {
+	return &StatusLine{out: e, width: func() int {
 		columns, _, err := term.GetSize(int(f.Fd()))
 		if err != nil || columns <= 0 { // guard (without columns <= 0): TestTheWidthOfATerminal
 			return 80 // a terminal that was given no size
@@ -34,15 +34,15 @@ func newStatusLine(e errorOutput) *statusLine {
 	}}
 }
 
-// columns returns how many columns the line has: one fewer than the terminal, or some terminals would
+// Columns returns how many columns the line has: one fewer than the terminal, or some terminals would
 // begin another line.
-func (s *statusLine) columns() int { return max(1, s.width()-1) }
+func (s *StatusLine) Columns() int { return max(1, s.width()-1) }
 
 // eraseLine returns to the beginning of the line and erases it.
 const eraseLine = "\r\x1b[K"
 
 // Write puts log lines above the status line.
-func (s *statusLine) Write(lines []byte) (int, error) {
+func (s *StatusLine) Write(lines []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.text == "" {
@@ -58,12 +58,12 @@ func (s *statusLine) Write(lines []byte) (int, error) {
 	return n, err
 }
 
-// show replaces the status line; "" removes it. It cuts the text to the terminal's
+// Show replaces the status line; "" removes it. It cuts the text to the terminal's
 // width, because a longer line could not be rewritten.
-func (s *statusLine) show(text string) {
+func (s *StatusLine) Show(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if most := s.columns(); len(text) > most {
+	if most := s.Columns(); len(text) > most {
 		text = text[:most]
 	}
 	if text == s.text {

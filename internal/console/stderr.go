@@ -1,4 +1,4 @@
-package cli
+package console
 
 import (
 	"io"
@@ -22,22 +22,22 @@ const (
 	logGrace = time.Second // for the reader to take the rest at the end
 )
 
-// errorOutput is stderr. Nobody waits for its reader: the journal may restart, and a
+// ErrorOutput is stderr. Nobody waits for its reader: the journal may restart, and a
 // program at the other end of a pipe may stop reading. The reader may even be gone; a
 // write to descriptor 2 itself would then end a Go program (SIGPIPE).
-type errorOutput struct {
+type ErrorOutput struct {
 	io.Writer
 	file *os.File // nil: it is not a file
 }
 
-// newErrorOutput returns stderr, and a function that ends it. lost makes the line that
+// NewErrorOutput returns stderr, and a function that ends it. lost makes the line that
 // stands for n lost lines.
-func newErrorOutput(stderr io.Writer, lost func(n int, file *os.File) []byte) (errorOutput, func()) {
+func NewErrorOutput(stderr io.Writer, lost func(n int, file *os.File) []byte) (ErrorOutput, func()) {
 	file, _ := stderr.(*os.File)
 	w := another(stderr, file)
 	line := func(n int, _ []byte) []byte { return lost(n, file) }
 	out := outlet.New(unfailing{w}, logBound, logPatience, line)
-	return errorOutput{out, file}, func() {
+	return ErrorOutput{out, file}, func() {
 		left, _ := out.Close(logGrace)
 		if own, ok := w.(*os.File); ok && own != file && left == 0 {
 			_ = own.Close()

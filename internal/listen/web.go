@@ -1,24 +1,23 @@
-package cli
+package listen
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sync/errgroup"
 
+	"tidemark/internal/credentials"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -29,15 +28,12 @@ type Web struct {
 	ClientCA       string   // file of the CAs that must have signed client certificates; "": none is asked for
 	MaxConnections int      // at once over all listeners; 0: as many as descriptors allow
 
-	Listening func(addresses []string) // called once all are open, before READY; may be nil
-}
+	Listening func(addresses []string) // called once all are open, before Ready; may be nil
 
-// Server is used like an http.Server. If it has CloseIdle() bool as well, that is
-// called to make room for new connections.
-type Server interface {
-	Serve(net.Listener) error
-	Shutdown(context.Context) error
-	Close() error
+	Log    *slog.Logger
+	Ready  func()                     // reports to systemd that it listens
+	Notify func(text string)          // reports to systemd where
+	Keep   func(credentials.Rereader) // says what SIGHUP reads again
 }
 
 // drain is how long requests under way may go on after a signal.
@@ -45,12 +41,12 @@ const drain = 3 * time.Second
 
 // Serve answers on all listeners until ctx ends, and then lets requests under way
 // finish. Sockets that systemd passes take the place of Listen.
-func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
+func (w *Web) Serve(ctx context.Context, server Server) error {
 	if w.MaxConnections < 0 {
 		err := fmt.Errorf("at most %d connections: a number below zero", w.MaxConnections)
 		return exit.With(exit.Usage, err, "give a positive number, or 0 for as many as descriptors allow")
 	}
-	config, clients, err := w.tls(env)
+	config, clients, err := w.tls()
 	if err != nil {
 		return err
 	}
@@ -58,7 +54,7 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	if err != nil {
 		return err
 	}
-	gate := newGate(w.connections(env))
+	gate := newGate(w.connections())
 	group, groupCtx := errgroup.WithContext(ctx)
 	var open *openConns
 	if clients != nil {
@@ -68,7 +64,7 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	var addresses []string
 	for _, l := range listeners {
 		addresses = append(addresses, address(l, config != nil))
-		env.Log.Info("listening", "address", addresses[len(addresses)-1])
+		w.Log.Info("listening", "address", addresses[len(addresses)-1])
 		group.Go(func() error {
 			l = &gatedListener{Listener: l, gate: gate, server: server, open: open}
 			if config != nil {
@@ -80,8 +76,8 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	if w.Listening != nil {
 		w.Listening(addresses)
 	}
-	env.Notify("listening on " + strings.Join(addresses, ", "))
-	env.Ready()
+	w.Notify("listening on " + strings.Join(addresses, ", "))
+	w.Ready()
 	<-groupCtx.Done()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
@@ -149,7 +145,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, exit.With(exit.Usage, errors.New("unix: names no socket"), "give HOST:PORT or unix:PATH")
 	}
 	if !unix {
-		if err := checkAddress(addr); err != nil {
+		if err := CheckAddress(addr); err != nil {
 			return nil, exit.With(exit.Usage, err, "give HOST:PORT or unix:PATH")
 		}
 		return config.Listen(ctx, "tcp", addr)
@@ -174,7 +170,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 // tls returns the TLS configuration, nil for plain HTTP; with --client-ca also the
 // configuration that each handshake uses. Certificate and CAs are read again when their
 // files change, so they can be renewed under a running server.
-func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err error) {
+func (w *Web) tls() (config *tls.Config, clients *credentials.Kept[*tls.Config], err error) {
 	if (w.Cert == "") != (w.Key == "") {
 		return nil, nil, exit.With(exit.Usage, errors.New("--tls-cert and --tls-key go together"), "give both")
 	}
@@ -184,15 +180,15 @@ func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err
 		}
 		return nil, nil, nil
 	}
-	pair, err := keep(env.Log, func() (*tls.Certificate, error) {
+	pair, err := credentials.Keep(w.Log, func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(w.Cert, w.Key) // fails while only one of the two is renewed
 		return &pair, err
 	}, w.Cert, w.Key)
 	if err != nil {
 		return nil, nil, exit.With(exit.Usage, err, "check --tls-cert and --tls-key")
 	}
-	env.Keep(pair)
-	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get(), nil }
+	w.Keep(pair)
+	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.Get(), nil }
 	plain := func() *tls.Config {
 		return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: get, NextProtos: []string{"h2", "http/1.1"}}
 	}
@@ -200,8 +196,8 @@ func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err
 	if w.ClientCA == "" {
 		return config, nil, nil
 	}
-	clients, err = keep(env.Log, func() (*tls.Config, error) {
-		pool, err := readCAs(w.ClientCA)
+	clients, err = credentials.Keep(w.Log, func() (*tls.Config, error) {
+		pool, err := credentials.ReadCAs(w.ClientCA)
 		c := plain()
 		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
 		return c, err
@@ -209,14 +205,14 @@ func (w *Web) tls(env *Env) (config *tls.Config, clients *kept[*tls.Config], err
 	if err != nil {
 		return nil, nil, err
 	}
-	env.Keep(clients)
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get(), nil }
+	w.Keep(clients)
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.Get(), nil }
 	return config, clients, nil
 }
 
 // connections returns how many connections may be open at once: half of the descriptors
 // that this process may have are for files and directories.
-func (w *Web) connections(env *Env) int {
+func (w *Web) connections() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return w.MaxConnections
@@ -224,154 +220,10 @@ func (w *Web) connections(env *Env) int {
 	most := int(min(limit.Cur/2, math.MaxInt32))
 	if w.MaxConnections == 0 || w.MaxConnections > most {
 		if w.MaxConnections > 0 {
-			env.Log.Info("fewer connections at once than --max-connections",
+			w.Log.Info("fewer connections at once than --max-connections",
 				"connections", most, "limit", limit.Cur, "remedy", "raise the limit of descriptors: ulimit -n, or LimitNOFILE= in a unit")
 		}
 		return max(most, 1)
 	}
 	return w.MaxConnections
-}
-
-// gate bounds the connections open at once.
-type gate chan struct{}
-
-// newGate returns a gate for n connections; nil, without a bound, if n is 0.
-func newGate(n int) gate {
-	if n <= 0 {
-		return nil
-	}
-	return make(gate, n)
-}
-
-// gatedListener leaves connections beyond the bound in the kernel's backlog until one
-// is closed. It asks the server to close connections that nobody uses.
-type gatedListener struct {
-	net.Listener
-	gate   gate
-	server Server
-	open   *openConns // nil: nobody needs to know which are open
-}
-
-// enter takes a place for one more connection.
-func (l *gatedListener) enter() {
-	idler, _ := l.server.(interface{ CloseIdle() bool })
-	for {
-		select {
-		case l.gate <- struct{}{}:
-			return
-		default:
-		}
-		if idler == nil {
-			l.gate <- struct{}{}
-			return
-		}
-		idler.CloseIdle()
-		select {
-		case l.gate <- struct{}{}:
-			return
-		case <-time.After(askIdle):
-		}
-	}
-}
-
-// askIdle is how often the server is asked to close a connection that nobody uses.
-const askIdle = 20 * time.Millisecond
-
-// Accept returns the next connection for which there is room.
-func (l *gatedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil || l.gate == nil {
-		return conn, err
-	}
-	l.enter()
-	// A *net.TCPConn must stay recognizable: sendfile(2) needs it.
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		conn := &gatedTCP{TCPConn: tcp, gate: l.gate, open: l.open}
-		l.open.add(conn)
-		return conn, nil
-	}
-	gated := &gatedConn{Conn: conn, gate: l.gate, open: l.open}
-	l.open.add(gated)
-	return gated, nil
-}
-
-// openConns are the connections that are open. All its methods but follow may be called
-// on nil.
-type openConns struct {
-	mu  sync.Mutex
-	all map[net.Conn]struct{}
-}
-
-// add notes an open connection.
-func (o *openConns) add(c net.Conn) {
-	if o != nil {
-		o.mu.Lock()
-		o.all[c] = struct{}{}
-		o.mu.Unlock()
-	}
-}
-
-// remove forgets a closed connection.
-func (o *openConns) remove(c net.Conn) {
-	if o != nil {
-		o.mu.Lock()
-		delete(o.all, c)
-		o.mu.Unlock()
-	}
-}
-
-// follow closes all connections when the file of --client-ca changed, until ctx ends.
-// Clients that may come back do so, with a new handshake.
-func (o *openConns) follow(ctx context.Context, clients *kept[*tls.Config]) error {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for last := clients.get(); ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		if now := clients.get(); now != last {
-			last = now
-			o.closeAll()
-		}
-	}
-}
-
-// closeAll closes all open connections.
-func (o *openConns) closeAll() {
-	o.mu.Lock()
-	all := slices.Collect(maps.Keys(o.all))
-	o.mu.Unlock()
-	for _, c := range all {
-		_ = c.Close()
-	}
-}
-
-// gatedTCP is a connection over TCP that leaves the gate when it is closed.
-type gatedTCP struct {
-	*net.TCPConn
-	gate gate
-	open *openConns
-	once sync.Once
-}
-
-// Close closes the connection.
-func (c *gatedTCP) Close() error {
-	c.once.Do(func() { <-c.gate; c.open.remove(c) })
-	return c.TCPConn.Close()
-}
-
-// gatedConn is another connection that leaves the gate when it is closed.
-type gatedConn struct {
-	net.Conn
-	gate gate
-	open *openConns
-	once sync.Once
-}
-
-// Close closes the connection.
-func (c *gatedConn) Close() error {
-	c.once.Do(func() { <-c.gate; c.open.remove(c) })
-	return c.Conn.Close()
 }

@@ -1,6 +1,7 @@
-package cli
+package metrics
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"tidemark/internal/listen"
 	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
@@ -24,29 +26,40 @@ type StatsFunc func(yield func(name, help string, value int64))
 // Each becomes a metric with a label "state", 1 for the state now and 0 for the others.
 type StatesFunc func(yield func(name, help, now string, all []string))
 
-// metricsOf is what --metrics publishes of a program.
-type metricsOf struct {
-	command string // its name
-	version string
-	stats   StatsFunc  // may be nil
-	states  StatesFunc // may be nil
-	disk    *room      // of the file system that it writes to; nil: it writes to none
+// Program is what --metrics publishes of a program.
+type Program struct {
+	Name, Version string
+
+	Stats  StatsFunc  // may be nil
+	States StatesFunc // may be nil
+	Disk   string     // a path on the file system that it writes to; "": it writes to none
+
+	// Page writes a page of HTML for people, by several goroutines at once. nil: there is one that names the program.
+	Page func(io.Writer) error
 }
 
-// serveMetrics answers /metrics, and / with a page for people, on addr until close is
+// Serve answers /metrics, and / with a page for people, on addr until close is
 // called.
-func serveMetrics(log *slog.Logger, addr string, of *metricsOf, page http.Handler) (closeServer func(), err error) {
+func Serve(log *slog.Logger, addr string, of Program) (closeServer func(), err error) {
+	numbers := &collector{Program: of}
+	if of.Disk != "" {
+		numbers.room = &room{path: of.Disk}
+	}
+	page := &page{log: log, write: of.Page}
+	if of.Page == nil {
+		page.write = func(w io.Writer) error { return writeIndex(w, of.Name, of.Version) }
+	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), of)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), numbers)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: weblog.New(log)}))
 	mux.Handle("GET /{$}", page)
 	return serveOn(log, "metrics", addr, mux)
 }
 
-// servePprof answers /debug/pprof/ on addr until close is called. It has an address of its own: whoever may
+// ServePprof answers /debug/pprof/ on addr until close is called. It has an address of its own: whoever may
 // read metrics may not therefore look into the program, or make it work for a profile.
-func servePprof(log *slog.Logger, addr string) (closeServer func(), err error) {
+func ServePprof(log *slog.Logger, addr string) (closeServer func(), err error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -57,7 +70,7 @@ func servePprof(log *slog.Logger, addr string) (closeServer func(), err error) {
 
 // serveOn answers on addr, the value of an option, until close is called.
 func serveOn(log *slog.Logger, option, addr string, handler http.Handler) (closeServer func(), err error) {
-	if err := checkAddress(addr); err != nil {
+	if err := listen.CheckAddress(addr); err != nil {
 		return nil, exit.With(exit.Usage, err, "give --"+option+" HOST:PORT")
 	}
 	listener, err := net.Listen("tcp", addr)
@@ -69,29 +82,35 @@ func serveOn(log *slog.Logger, option, addr string, handler http.Handler) (close
 	return func() { _ = server.Close() }, nil
 }
 
+// collector collects the numbers of a program.
+type collector struct {
+	Program
+	room *room // of the file system that it writes to; nil: it writes to none
+}
+
 // Describe sends nothing: the names come with the numbers.
-func (m *metricsOf) Describe(chan<- *prometheus.Desc) {}
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the present numbers.
-func (m *metricsOf) Collect(out chan<- prometheus.Metric) {
-	prefix := "tidemark_" + m.command + "_"
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	prefix := "tidemark_" + c.Name + "_"
 	send := func(kind prometheus.ValueType, name, help string, value float64, labels prometheus.Labels) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, value)
 	}
 	send(prometheus.GaugeValue, "tidemark_build_info", "Always 1: which program this is, its version, and that of Go.", 1,
-		prometheus.Labels{"program": m.command, "version": m.version, "goversion": runtime.Version()})
-	if m.stats != nil {
-		m.stats(func(name, help string, value int64) { send(kindOf(name), prefix+name, help, float64(value), nil) })
+		prometheus.Labels{"program": c.Name, "version": c.Version, "goversion": runtime.Version()})
+	if c.Stats != nil {
+		c.Stats(func(name, help string, value int64) { send(kindOf(name), prefix+name, help, float64(value), nil) })
 	}
-	if m.states != nil {
-		m.states(func(name, help, now string, all []string) {
+	if c.States != nil {
+		c.States(func(name, help, now string, all []string) {
 			for _, state := range all {
 				send(prometheus.GaugeValue, prefix+name, help, is(state == now), prometheus.Labels{"state": state})
 			}
 		})
 	}
-	if m.disk != nil {
-		m.disk.each(func(name, help string, value float64) { send(prometheus.GaugeValue, prefix+name, help, value, nil) })
+	if c.room != nil {
+		c.room.each(func(name, help string, value float64) { send(prometheus.GaugeValue, prefix+name, help, value, nil) })
 	}
 }
 
