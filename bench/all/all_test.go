@@ -121,6 +121,12 @@ func TestAGoodRunIsPublished(t *testing.T) {
 	}
 }
 
+// BENCH='first-copy -size small' began the whole run: behind an argument no option counts.
+func TestNoArguments(t *testing.T) {
+	require.NoError(t, noArguments(nil))
+	require.ErrorContains(t, noArguments([]string{"first-copy", "-size", "small"}), `unexpected argument "first-copy": steps are chosen by -only`)
+}
+
 func TestExitCodes(t *testing.T) {
 	require.Zero(t, codeOf(t.Context(), nil))
 	require.Equal(t, 2, codeOf(t.Context(), errors.New("no")))

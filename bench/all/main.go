@@ -45,6 +45,10 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "where a good run is written; empty: docs/performance, and build/bench if it is small")
 	flag.StringVar(&o.noise, "noise", os.TempDir(), "where a run on a noisy machine is written")
 	flag.Parse()
+	if err := noArguments(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench/all:", err)
+		os.Exit(2)
+	}
 	if *only != "" {
 		o.only = strings.Split(*only, ",")
 	}
@@ -55,6 +59,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench/all:", err)
 	}
 	os.Exit(codeOf(ctx, err))
+}
+
+// noArguments refuses what is no option: the options after it would not count, and an hour and a half would begin.
+func noArguments(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q: steps are chosen by -only, see -h", args[0])
 }
 
 func codeOf(ctx context.Context, err error) int {
@@ -133,6 +145,9 @@ func measureYard(stage *stage, at string, found *report.Run) error {
 	found.Yardstick = append(found.Yardstick, y)
 	fmt.Fprintf(os.Stderr, "yardstick (%s): processor %s ms, small files %s ms, others took %.0f %%\n", at,
 		report.Number(report.Median(y.Processor)), report.Number(report.Median(y.Files)), 100*y.Others)
+	if y.Others > yard.Others {
+		fmt.Fprintf(os.Stderr, "other programs took more than %.0f %%: this run will not be good; Ctrl-C ends it and removes what it made\n", 100*yard.Others)
+	}
 	return nil
 }
 
