@@ -76,6 +76,7 @@ type Env struct {
 
 	line    *statusLine  // nil: stderr is not a terminal
 	asked   *slog.Logger // what a signal asks for is said at any --log-level, and each time
+	results *Results     // Results was called
 	notices notices
 	ready   atomic.Bool // Ready was called
 
@@ -225,6 +226,7 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 	go watchdog(ctx)
 	defer onRequests(&c, env, !term.IsTerminal(int(os.Stdin.Fd())))()
 	err = c.Run(ctx, env)
+	err = errors.Join(err, env.results.lost(err)) // guard: TestResultsThatAreLost
 	env.notices.tell(daemon.SdNotifyStopping)
 	env.notices.end()
 	var signalled Signalled

@@ -53,6 +53,33 @@ func (p *probe) command() Command {
 	}
 }
 
+// The lines of --dry-run, --verify and --status were cut short by a full disk, and the exit code was 0.
+func TestResultsThatAreLost(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	for _, asked := range []bool{true, false} {
+		var p probe
+		c := p.command()
+		c.Run = func(_ context.Context, env *Env) error {
+			if asked {
+				env.Results()
+			}
+			_, _ = io.WriteString(env.Stdout, "one line")
+			return p.err
+		}
+		var stderr bytes.Buffer
+		code := run(c, []string{"src", "dst"}, full, &stderr)
+		require.Equal(t, asked, code == exit.Local, "%v %s", code, &stderr)
+		require.Equal(t, asked, strings.Contains(stderr.String(), "no space left on device: what was printed is not whole"), &stderr)
+		code = run(c, []string{"src", "dst"}, io.Discard, &stderr)
+		require.Equal(t, exit.Done, code)
+		p.err = exit.With(exit.Failed, errors.New("some"), "")
+		code = run(c, []string{"src", "dst"}, full, &stderr)
+		require.Equal(t, asked, code == exit.Local, "the highest code counts")
+	}
+}
+
 func (p *probe) run(args ...string) (exit.Code, string) {
 	var stdout, stderr bytes.Buffer
 	code := run(p.command(), args, &stdout, &stderr)
