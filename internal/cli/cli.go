@@ -165,7 +165,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	})
 	if err := root.Execute(); err != nil {
 		if text := logbook.Printable(inUnit(err).Error()); text != "" { // guard (always): TestWhatIsTold
-			fmt.Fprintf(out, "tidemark-%s: %s\n", c.Name, text)
+			fmt.Fprintf(out, "%stidemark-%s: %s\n", lastPriority(common.logFormat, out), c.Name, text)
 		}
 		return max(code, exit.Of(err))
 	}

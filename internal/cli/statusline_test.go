@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/exit"
 )
 
 func TestStatusLineStaysBelowTheLog(t *testing.T) {
@@ -92,6 +95,27 @@ func TestTheFormatFollowsTheReader(t *testing.T) {
 		require.NoError(t, err)
 		slog.New(h).Warn("m", "path", "a")
 		require.Regexp(t, c.want, out.String(), name)
+	}
+}
+
+// The line that says why a program ended had no priority: "journalctl -p err" did not show it.
+func TestWhyAProgramEndsIsAnErrorInTheJournal(t *testing.T) {
+	for _, c := range []struct{ format, want string }{
+		{"auto", "<3>tidemark-probe: gone\n"},
+		{"text", "tidemark-probe: gone\n"},
+	} {
+		file, err := os.Create(t.TempDir() + "/log")
+		require.NoError(t, err)
+		defer file.Close()
+		info, err := file.Stat()
+		require.NoError(t, err)
+		stat := info.Sys().(*syscall.Stat_t)
+		t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", stat.Dev, stat.Ino))
+		p := probe{err: exit.With(exit.Local, errors.New("gone"), "")}
+		require.Equal(t, exit.Local, run(p.command(), []string{"--log-format", c.format, "src", "dst"}, io.Discard, file))
+		text, err := os.ReadFile(file.Name())
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(text))
 	}
 }
 
