@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tidemark/bench/report"
 	"tidemark/bench/yard"
 )
@@ -84,6 +86,9 @@ func codeOf(ctx context.Context, err error) int {
 func run(ctx context.Context, o *options, out io.Writer) error {
 	steps, err := stepsOf(o.size, o.only)
 	if err != nil {
+		return err
+	}
+	if err := o.canWrite(); err != nil {
 		return err
 	}
 	stage, err := newStage(ctx)
@@ -151,23 +156,45 @@ func measureYard(stage *stage, at string, found *report.Run) error {
 	return nil
 }
 
+// target returns where a good run is written.
+func (o *options) target() string {
+	switch {
+	case o.out != "":
+		return o.out
+	case o.size == "full" && len(o.only) == 0:
+		return "docs/performance"
+	}
+	return "build/bench"
+}
+
+// canWrite looks before the run whether its results can be written after it: an hour and a half would be lost.
+func (o *options) canWrite() error {
+	if err := unix.Access(o.noise, unix.W_OK); err != nil {
+		return fmt.Errorf("-noise %s: %w", o.noise, err)
+	}
+	dir := o.target()
+	for err := unix.Access(dir, unix.W_OK); err != nil; err = unix.Access(dir, unix.W_OK) {
+		if up := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && up != dir {
+			dir = up // it will be made
+			continue
+		}
+		return fmt.Errorf("-out %s: %w", o.target(), err)
+	}
+	return nil
+}
+
 // publish prints the run, and writes it where it belongs.
 func publish(o *options, found *report.Run, out io.Writer) error {
 	if err := report.Table(out, found.Questions); err != nil {
 		return err
 	}
-	dir := o.out
-	switch {
-	case !found.Good:
+	dir := o.target()
+	if !found.Good {
 		made, err := os.MkdirTemp(o.noise, "tidemark-noisy-run-")
 		if err != nil {
 			return err
 		}
 		dir = made
-	case dir == "" && o.size == "full" && len(o.only) == 0:
-		dir = "docs/performance"
-	case dir == "":
-		dir = "build/bench"
 	}
 	if err := report.Publish(dir, found); err != nil {
 		return err
