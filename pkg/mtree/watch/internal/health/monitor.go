@@ -165,7 +165,7 @@ func (m *Monitor) CannotRead(path string, inode uint64, err error) (isNew bool) 
 	known, named, ok := m.Exceptions.setUnread(path, inode)
 	if !ok {
 		m.Overflow(err)
-	} else if !named { // guard (!named -> !known): TestUnreadIsNamedInEachRun
+	} else if !named { // guard (!named -> !named && !known): TestUnreadIsNamedInEachRun
 		m.log.Warn("cannot read a directory: it is not published, nor what is below it, until it can be read", "path", mtree.DirPath(path), "error", err,
 			"remedy", "run watch with the right to read it, or --exclude it at watch and serve")
 	}
