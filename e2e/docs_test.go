@@ -56,6 +56,29 @@ func found(pattern, text string) map[string]bool {
 	return set
 }
 
+// TestTheSampleStatus: what README shows of mirror --status lacked a line that everybody sees.
+func TestTheSampleStatus(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	_, sample, ok := strings.Cut(string(readme), "$ tidemark-mirror --status /srv/copy\n")
+	require.True(t, ok)
+	sample, _, _ = strings.Cut(sample, "\n\n")
+	top := t.TempDir()
+	require.NoError(t, os.Mkdir(top+"/tree", 0o755))
+	require.NoError(t, os.WriteFile(top+"/tree/f", nil, 0o644))
+	for _, args := range []string{"watch --once tree", "mirror --once tree copy", "mirror --status copy"} {
+		words := strings.Fields(args)
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Dir = top
+		out, err := cmd.Output()
+		require.NoError(t, err, args)
+		if words[1] == "--status" {
+			const name = `(?m)^([a-z ]+): `
+			require.Equal(t, found(name, string(out)), found(name, sample))
+		}
+	}
+}
+
 // TestDocumentedCommands executes what stands in the sh blocks of the pages that
 // users copy commands from, with the paths and addresses of a script in the place of
 // /srv and http://host:8077/. A program that is to go on running is started, what

@@ -121,6 +121,26 @@ func TestAGoodRunIsPublished(t *testing.T) {
 	}
 }
 
+// BENCH='first-copy -size small' began the whole run: behind an argument no option counts.
+func TestNoArguments(t *testing.T) {
+	require.NoError(t, noArguments(nil))
+	require.ErrorContains(t, noArguments([]string{"first-copy", "-size", "small"}), `unexpected argument "first-copy": steps are chosen by -only`)
+}
+
+// Where nothing could be written that was said after the run, and its samples were lost.
+func TestWhereNothingCanBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(dir+"/file", nil, 0o644))
+	require.NoError(t, (&options{size: "small", noise: dir, out: dir + "/new/below"}).canWrite())
+	for want, o := range map[string]options{
+		"-noise " + dir + "/none: no such file or directory": {noise: dir + "/none", out: dir},
+		"-out " + dir + "/file/below: not a directory":       {noise: dir, out: dir + "/file/below"},
+	} {
+		require.EqualError(t, o.canWrite(), want)
+	}
+	require.EqualError(t, run(t.Context(), &options{size: "small", noise: dir + "/none"}, &bytes.Buffer{}), "-noise "+dir+"/none: no such file or directory")
+}
+
 func TestExitCodes(t *testing.T) {
 	require.Zero(t, codeOf(t.Context(), nil))
 	require.Equal(t, 2, codeOf(t.Context(), errors.New("no")))

@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tidemark/bench/report"
 	"tidemark/bench/yard"
 )
@@ -45,6 +47,10 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "where a good run is written; empty: docs/performance, and build/bench if it is small")
 	flag.StringVar(&o.noise, "noise", os.TempDir(), "where a run on a noisy machine is written")
 	flag.Parse()
+	if err := noArguments(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench/all:", err)
+		os.Exit(2)
+	}
 	if *only != "" {
 		o.only = strings.Split(*only, ",")
 	}
@@ -55,6 +61,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench/all:", err)
 	}
 	os.Exit(codeOf(ctx, err))
+}
+
+// noArguments refuses what is no option: the options after it would not count, and an hour and a half would begin.
+func noArguments(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q: steps are chosen by -only, see -h", args[0])
 }
 
 func codeOf(ctx context.Context, err error) int {
@@ -72,6 +86,9 @@ func codeOf(ctx context.Context, err error) int {
 func run(ctx context.Context, o *options, out io.Writer) error {
 	steps, err := stepsOf(o.size, o.only)
 	if err != nil {
+		return err
+	}
+	if err := o.canWrite(); err != nil {
 		return err
 	}
 	stage, err := newStage(ctx)
@@ -133,6 +150,36 @@ func measureYard(stage *stage, at string, found *report.Run) error {
 	found.Yardstick = append(found.Yardstick, y)
 	fmt.Fprintf(os.Stderr, "yardstick (%s): processor %s ms, small files %s ms, others took %.0f %%\n", at,
 		report.Number(report.Median(y.Processor)), report.Number(report.Median(y.Files)), 100*y.Others)
+	if y.Others > yard.Others {
+		fmt.Fprintf(os.Stderr, "other programs took more than %.0f %%: this run will not be good; Ctrl-C ends it and removes what it made\n", 100*yard.Others)
+	}
+	return nil
+}
+
+// target returns where a good run is written.
+func (o *options) target() string {
+	switch {
+	case o.out != "":
+		return o.out
+	case o.size == "full" && len(o.only) == 0:
+		return "docs/performance"
+	}
+	return "build/bench"
+}
+
+// canWrite looks before the run whether its results can be written after it: an hour and a half would be lost.
+func (o *options) canWrite() error {
+	if err := unix.Access(o.noise, unix.W_OK); err != nil {
+		return fmt.Errorf("-noise %s: %w", o.noise, err)
+	}
+	dir := o.target()
+	for err := unix.Access(dir, unix.W_OK); err != nil; err = unix.Access(dir, unix.W_OK) {
+		if up := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && up != dir {
+			dir = up // it will be made
+			continue
+		}
+		return fmt.Errorf("-out %s: %w", o.target(), err)
+	}
 	return nil
 }
 
@@ -141,18 +188,13 @@ func publish(o *options, found *report.Run, out io.Writer) error {
 	if err := report.Table(out, found.Questions); err != nil {
 		return err
 	}
-	dir := o.out
-	switch {
-	case !found.Good:
+	dir := o.target()
+	if !found.Good {
 		made, err := os.MkdirTemp(o.noise, "tidemark-noisy-run-")
 		if err != nil {
 			return err
 		}
 		dir = made
-	case dir == "" && o.size == "full" && len(o.only) == 0:
-		dir = "docs/performance"
-	case dir == "":
-		dir = "build/bench"
 	}
 	if err := report.Publish(dir, found); err != nil {
 		return err

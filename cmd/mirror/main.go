@@ -55,6 +55,10 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if o.checks || o.status || o.DryRun || o.verify {
+		env.Results()
+		o.Out = env.Stdout
+	}
 	if o.print {
 		o.Print = env.Stdout
 	} else if env.HasTerminal() && !o.Quiet {

@@ -33,6 +33,9 @@ func main() {
 
 func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.Root, o.Log = env.Args["DIR"], env.Log
+	if o.status {
+		env.Results()
+	}
 	switch {
 	case o.json && !o.status:
 		return exit.With(exit.Usage, errors.New("--json goes with --status"), "give both")

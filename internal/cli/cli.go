@@ -79,6 +79,7 @@ type Env struct {
 
 	line    *console.StatusLine // nil: stderr is not a terminal
 	asked   *slog.Logger        // what a signal asks for is said at any --log-level, and each time
+	results *Results            // Results was called
 	notices notices
 	ready   atomic.Bool // Ready was called
 
@@ -167,7 +168,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	})
 	if err := root.Execute(); err != nil {
 		if text := logbook.Printable(inUnit(err).Error()); text != "" { // guard (always): TestWhatIsTold
-			fmt.Fprintf(out, "tidemark-%s: %s\n", c.Name, text)
+			fmt.Fprintf(out, "%stidemark-%s: %s\n", console.LastPriority(common.logFormat, out), c.Name, text)
 		}
 		return max(code, exit.Of(err))
 	}
@@ -226,6 +227,7 @@ func start(c Command, common commonFlags, env *Env, stderr console.ErrorOutput) 
 	go watchdog(ctx)
 	defer onRequests(&c, env, !term.IsTerminal(int(os.Stdin.Fd())))()
 	err = c.Run(ctx, env)
+	err = errors.Join(err, env.results.lost(err)) // guard: TestResultsThatAreLost
 	env.notices.tell(daemon.SdNotifyStopping)
 	env.notices.end()
 	var signalled Signalled

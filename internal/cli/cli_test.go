@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	stdlog "log"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,6 +52,33 @@ func (p *probe) command() Command {
 			p.args = env.Args
 			return p.err
 		},
+	}
+}
+
+// The lines of --dry-run, --verify and --status were cut short by a full disk, and the exit code was 0.
+func TestResultsThatAreLost(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	for _, asked := range []bool{true, false} {
+		var p probe
+		c := p.command()
+		c.Run = func(_ context.Context, env *Env) error {
+			if asked {
+				env.Results()
+			}
+			_, _ = io.WriteString(env.Stdout, "one line")
+			return p.err
+		}
+		var stderr bytes.Buffer
+		code := run(c, []string{"src", "dst"}, full, &stderr)
+		require.Equal(t, asked, code == exit.Local, "%v %s", code, &stderr)
+		require.Equal(t, asked, strings.Contains(stderr.String(), "no space left on device: what was printed is not whole"), &stderr)
+		code = run(c, []string{"src", "dst"}, io.Discard, &stderr)
+		require.Equal(t, exit.Done, code)
+		p.err = exit.With(exit.Failed, errors.New("some"), "")
+		code = run(c, []string{"src", "dst"}, full, &stderr)
+		require.Equal(t, asked, code == exit.Local, "the highest code counts")
 	}
 }
 
@@ -363,6 +392,27 @@ func TestQuiet(t *testing.T) {
 			}
 		}
 		require.Equal(t, c.want, strings.Join(got, " "), "%+v", c)
+	}
+}
+
+// The line that says why a program ended had no priority: "journalctl -p err" did not show it.
+func TestWhyAProgramEndsIsAnErrorInTheJournal(t *testing.T) {
+	for _, c := range []struct{ format, want string }{
+		{"auto", "<3>tidemark-probe: gone\n"},
+		{"text", "tidemark-probe: gone\n"},
+	} {
+		file, err := os.Create(t.TempDir() + "/log")
+		require.NoError(t, err)
+		defer file.Close()
+		info, err := file.Stat()
+		require.NoError(t, err)
+		stat := info.Sys().(*syscall.Stat_t)
+		t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", stat.Dev, stat.Ino))
+		p := probe{err: exit.With(exit.Local, errors.New("gone"), "")}
+		require.Equal(t, exit.Local, run(p.command(), []string{"--log-format", c.format, "src", "dst"}, io.Discard, file))
+		text, err := os.ReadFile(file.Name())
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(text))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"tidemark/internal/credentials"
+	"tidemark/internal/logbook"
 )
 
 // Keep says what SIGHUP reads again.
@@ -124,9 +125,9 @@ func (e *Env) logStatus(c *Command) {
 		e.asked.Warn("SIGUSR1: the status cannot be read", "error", err, "remedy", "--status of the same program may tell more")
 		return
 	}
-	values := make([]any, len(attributes))
-	for i, a := range attributes {
-		values[i] = a
+	values := []any{logbook.Listed()}
+	for _, a := range attributes {
+		values = append(values, a)
 	}
 	e.asked.Info("status", values...)
 }

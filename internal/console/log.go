@@ -49,6 +49,15 @@ func autoHandler(w, to io.Writer, options *slog.HandlerOptions) slog.Handler {
 	return slog.NewTextHandler(to, options)
 }
 
+// LastPriority heads the line that says why a program ends, where the log has lines with a priority: without it the journal takes
+// that line for a notice, and "journalctl -p err" does not show why a unit failed.
+func LastPriority(format string, e ErrorOutput) string {
+	if format == "auto" && e.file != nil && isJournal(e.file) { // guard: TestWhyAProgramEndsIsAnErrorInTheJournal
+		return "<3>"
+	}
+	return ""
+}
+
 // isJournal reports whether f is connected to the systemd journal, see
 // systemd.exec(5) on $JOURNAL_STREAM.
 func isJournal(f *os.File) bool {

@@ -143,7 +143,7 @@ func (k *Kept[T]) Get() T {
 	if err != nil {
 		if err.Error() != k.said {
 			k.said = err.Error()
-			k.log.Warn("a file changed and cannot be used: what it held before stands", "error", err,
+			k.log.Warn("a file changed and cannot be used: what it held before stands", "files", strings.Join(k.files, " "), "error", err,
 				"remedy", "put the right file there: it is read again within a second", k.stands(err.Error()))
 		}
 		return k.value

@@ -17,6 +17,27 @@ import (
 	"tidemark/internal/credentials/credentialstest"
 )
 
+// "private key does not match public key" did not say which files of which option are meant.
+func TestAFileThatCannotBeUsedIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := t.TempDir() + "/file"
+		credentialstest.Rewrite(t, file, "good", time.Now().Add(-time.Hour))
+		var log bytes.Buffer
+		k, err := Keep(slog.New(slog.NewTextHandler(&log, nil)), func() (string, error) {
+			text, err := os.ReadFile(file)
+			if string(text) != "good" {
+				err = io.ErrUnexpectedEOF
+			}
+			return string(text), err
+		}, file)
+		require.NoError(t, err)
+		credentialstest.Rewrite(t, file, "bad", time.Now())
+		advance(LookEvery)
+		require.Equal(t, "good", k.Get())
+		require.Contains(t, log.String(), `level=WARN msg="a file changed and cannot be used: what it held before stands" files=`+file+` error="unexpected EOF"`)
+	})
+}
+
 // A token that was taken out of --token-file was accepted until serve was started
 // again, and a token that was put in was not.
 func TestTokensAreReadAnew(t *testing.T) {

@@ -79,11 +79,17 @@ const (
 // Handle writes one record: a line, or a few.
 func (h *people) Handle(_ context.Context, r slog.Record) error {
 	attrs := append([]slog.Attr(nil), h.attrs...)
+	asList := false
 	r.Attrs(func(a slog.Attr) bool {
+		_, is := a.Value.Any().(listed)
+		asList = asList || is
 		attrs = flat(attrs, h.group, []slog.Attr{a})
 		return true
 	})
 	s := sentenceOf(r.Message, attrs)
+	if asList { // guard: TestAStatusIsAList
+		s = listOf(r.Message, attrs)
+	}
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()
 	var text bytes.Buffer
@@ -168,6 +174,25 @@ func sentenceOf(message string, attrs []slog.Attr) *sentence {
 	}
 	if len(s.details) > mostDetails {
 		s.details, s.below = nil, append(list, s.below...)
+	}
+	return s
+}
+
+// listed is the value of an attribute of Listed.
+type listed struct{}
+
+// LogValue makes it nothing for every other handler.
+func (listed) LogValue() slog.Value { return slog.GroupValue() }
+
+// Listed returns an attribute that says of a record that it is a list: at a terminal each of its other attributes has a
+// line under its own name. The attribute itself is not written.
+func Listed() slog.Attr { return slog.Any("", listed{}) }
+
+// listOf puts a record into lines.
+func listOf(message string, attrs []slog.Attr) *sentence {
+	s := &sentence{head: Printable(message)}
+	for _, a := range attrs {
+		s.below = append(s.below, a.Key+": "+valueText(a.Value))
 	}
 	return s
 }

@@ -128,6 +128,19 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// At a terminal the status of serve began with "status: /, 0": its path and how many files it had sent were taken for what the
+// line is about, and lacked in the list.
+func TestAStatusIsAList(t *testing.T) {
+	var out bytes.Buffer
+	slog.New(&at{NewPeople(&out, slog.LevelInfo, false), noon}).Info("status", Listed(), "state", "watched", "path", "/\x1b",
+		"files", words("0"), "error", "gone", "remedy", "r", slog.Group("c", "audits", 3))
+	require.Equal(t, "12:00:07 status\n         state: watched\n         path: /\\x1b\n         files: 0\n         error: gone\n"+
+		"         remedy: r\n         c.audits: 3\n", out.String())
+	out.Reset()
+	slog.New(slog.NewTextHandler(&out, nil)).Info("status", Listed(), "state", "watched")
+	require.Contains(t, out.String(), " msg=status state=watched\n")
+}
+
 // Attributes and groups that were bound before stand in each line.
 func TestBoundAttributes(t *testing.T) {
 	var out bytes.Buffer

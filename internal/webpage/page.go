@@ -1,12 +1,14 @@
 package webpage
 
 import (
+	"bytes"
 	"crypto/sha256"
 	_ "embed" // the style
 	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
+	"unicode"
 )
 
 // Style is the style that all pages have, dark and light.
@@ -57,9 +59,11 @@ func New(name, body string) *Page {
 	return &Page{t}
 }
 
-// Write writes the page, with data for its body.
+// Write writes the page, with data for its body. What does not print in a name, or changes the direction of writing, becomes
+// U+FFFD: a terminal would obey it.
 func (p *Page) Write(w io.Writer, f Frame, data any) error {
-	err := p.body.Execute(w, struct {
+	var page bytes.Buffer
+	err := p.body.Execute(&page, struct {
 		Frame Frame
 		Style template.CSS
 		Data  any
@@ -67,5 +71,14 @@ func (p *Page) Write(w io.Writer, f Frame, data any) error {
 	if err != nil {
 		return fmt.Errorf("page %s: %w", p.body.Name(), err)
 	}
-	return nil
+	_, err = w.Write(bytes.Map(shown, page.Bytes())) // guard: TestPagesHaveNothingThatATerminalObeys
+	return err
+}
+
+// shown returns the rune that a page shows.
+func shown(r rune) rune {
+	if r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf) {
+		return unicode.ReplacementChar
+	}
+	return r
 }

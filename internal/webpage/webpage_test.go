@@ -30,6 +30,15 @@ func TestPageEscapes(t *testing.T) {
 	require.Error(t, New("q", `{{.Missing}}`).Write(&out, Frame{}, 1))
 }
 
+// A browser's page of a refusal had the bytes of the path that was asked for, escape sequences too.
+func TestPagesHaveNothingThatATerminalObeys(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, New("p", "<b>{{.}}</b>\n\t<i>{{number 12345}}</i>").Write(&out, Frame{Title: "\a"}, "/\x1b[31m\u009b\u202e\xff\u00e9"))
+	require.Contains(t, out.String(), "<b>/\ufffd[31m\ufffd\ufffd\ufffd\u00e9</b>\n\t<i>12\u202f345</i>")
+	require.NotContains(t, out.String(), "\a")
+	require.Contains(t, out.String(), "<style>"+Style)
+}
+
 func TestWords(t *testing.T) {
 	for n, want := range map[int64]string{-5: "0 bytes", 0: "0 bytes", 1: "1 byte", 1023: "1023 bytes", 1536: "1.5 KiB", 5 << 30: "5.0 GiB", math.MaxInt64: "8.0 EiB"} {
 		require.Equal(t, want, Bytes(n))

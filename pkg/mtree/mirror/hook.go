@@ -83,6 +83,9 @@ func (h *hook) run(ctx context.Context, r *replica.Replica) error {
 		h.config.Stats.HookRuns.Add(1)
 		if err := h.execute(ctx, r.Path); err != nil {
 			h.config.Stats.HookErrors.Add(1)
+			if ctx.Err() != nil { // guard: TestExecThatIsInterrupted
+				return context.Cause(ctx)
+			}
 			return exit.With(exit.Failed, fmt.Errorf("--exec: %w", err), "the paths of what changed are given to its next run")
 		}
 		h.due = false

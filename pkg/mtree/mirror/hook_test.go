@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -256,6 +257,23 @@ func TestExecEndsWithItsMirror(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	require.FileExists(t, ended)
+}
+
+// With --once the end by a signal while the command ran looked like a command that failed: exit code 1, not 130 or 143.
+func TestExecThatIsInterrupted(t *testing.T) {
+	_, b := overHTTP(t, "f = f")
+	began := filepath.Join(t.TempDir(), "began")
+	b.config.Exec = "echo >" + began + "; exec sleep 1000"
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := errors.New("stopped")
+	done := make(chan error, 1)
+	go func() { done <- Once(ctx, b.config) }()
+	require.Eventually(t, func() bool { _, err := os.Stat(began); return err == nil }, 20*time.Second, time.Millisecond)
+	cancel(stopped)
+	require.ErrorIs(t, <-done, stopped)
+	b.config.Exec = "echo >" + began + ".again"
+	require.NoError(t, b.once())
+	require.FileExists(t, began+".again", "the next one is told")
 }
 
 // A command that ignores SIGTERM gets SIGKILL after 3 s, with all in its group. Its shell got that then, and what the shell had started

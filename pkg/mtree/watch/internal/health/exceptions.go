@@ -50,6 +50,7 @@ type refusal struct {
 // unread is a directory that could not be read.
 type unread struct {
 	inode    uint64
+	earlier  bool // an earlier watcher said so, and this one has not named it yet
 	entered  bool // the running audit reads it: events in it count
 	readable bool // it can be read again, but the directories above may have no new stamp yet
 }
@@ -79,7 +80,7 @@ func (e *Exceptions) Load(have *state.Exceptions, excluded func(path string, isD
 	}
 	for path, u := range have.Unread {
 		if !excluded(path, true) {
-			e.unread[path] = unread{inode: u.Inode, readable: u.Opened}
+			e.unread[path] = unread{inode: u.Inode, readable: u.Opened, earlier: true}
 		}
 	}
 	e.known = len(have.Stamps)+len(have.Unread) > 0
@@ -178,14 +179,14 @@ func (e *Exceptions) AnyRefuses() bool {
 }
 
 // setUnread records a directory that cannot be read. known says that it could not be read
-// before either; ok is false if there is no room for one more.
-func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
+// before either, named that this watcher has said so; ok is false if there is no room for one more.
+func (e *Exceptions) setUnread(path string, inode uint64) (known, named, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	was, named := e.unread[path]
-	known = named && !was.readable
-	if !named && (len(e.unread) >= state.MaxUnread || e.unreadBytes()+len(path) > state.MaxExceptionBytes) { // guard: TestTooManyToTell
-		return false, false
+	was, have := e.unread[path]
+	known = have && !was.readable
+	if !have && (len(e.unread) >= state.MaxUnread || e.unreadBytes()+len(path) > state.MaxExceptionBytes) { // guard: TestTooManyToTell
+		return false, false, false
 	}
 	e.found[path] = unread{inode: inode}
 	e.unread[path] = unread{inode: inode}
@@ -193,7 +194,7 @@ func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 		e.dirty, e.loose = true, true
 		e.changes++
 	}
-	return known, true
+	return known, known && !was.earlier, true
 }
 
 // unreadBytes returns how many bytes the paths in unread have; mu is held. They are added up

@@ -152,7 +152,7 @@ func TestUnreadDirectories(t *testing.T) {
 	require.Empty(t, e.Unpublished())
 	require.False(t, e.IsUnread("d", "x"))
 	e.beginAudit()
-	known, ok := e.setUnread("d/x", 5)
+	known, _, ok := e.setUnread("d/x", 5)
 	require.Equal(t, [2]bool{false, true}, [2]bool{known, ok})
 	require.Equal(t, [3]int64{0, 1, 1}, counts(e))
 	require.True(t, e.IsUnread("d", "x"))
@@ -161,11 +161,11 @@ func TestUnreadDirectories(t *testing.T) {
 	require.Equal(t, map[string]state.Unread{"d/x": {Inode: 5}}, saved(t, e, m).Unread)
 	require.Empty(t, e.endAudit(), "it could not be read in this one")
 
-	known, _ = e.setUnread("d/x", 5)
+	known, _, _ = e.setUnread("d/x", 5)
 	require.True(t, known)
 	require.True(t, isSaved(e), "as before")
 	require.EqualValues(t, 1, counts(e)[2])
-	known, _ = e.setUnread("d/x", 6)
+	known, _, _ = e.setUnread("d/x", 6)
 	require.True(t, known)
 	require.False(t, isSaved(e), "another directory")
 	require.EqualValues(t, 2, counts(e)[2])
@@ -186,7 +186,7 @@ func TestUnreadDirectories(t *testing.T) {
 	require.EqualValues(t, 3, counts(e)[2])
 	require.False(t, e.IsUnread("d", "x"))
 
-	known, _ = e.setUnread("d/x", 6)
+	known, _, _ = e.setUnread("d/x", 6)
 	require.False(t, known, "again, after it could be read")
 	require.False(t, isSaved(e))
 	saved(t, e, m)
@@ -195,7 +195,7 @@ func TestUnreadDirectories(t *testing.T) {
 	require.EqualValues(t, 1, counts(e)[1])
 
 	e.beginAudit()
-	_, _ = e.setUnread("d/x", 6)
+	_, _, _ = e.setUnread("d/x", 6)
 	e.SetReadable("d/x")
 	e.SetReadable("d/none")
 	require.EqualValues(t, 1, counts(e)[1])
@@ -215,15 +215,15 @@ func TestUnreadDirectories(t *testing.T) {
 func TestRoomForUnread(t *testing.T) {
 	e := newExceptions()
 	for i := range state.MaxUnread {
-		_, ok := e.setUnread(fmt.Sprint(i), 1)
+		_, _, ok := e.setUnread(fmt.Sprint(i), 1)
 		require.True(t, ok)
 	}
-	_, ok := e.setUnread("more", 1)
+	_, _, ok := e.setUnread("more", 1)
 	require.False(t, ok)
-	known, ok := e.setUnread("0", 1)
+	known, _, ok := e.setUnread("0", 1)
 	require.True(t, known && ok)
 	e.beginAudit()
-	_, _ = e.setUnread("1", 1)
+	_, _, _ = e.setUnread("1", 1)
 	readable := e.endAudit()
 	require.Len(t, readable, state.MaxUnread-1)
 	require.IsIncreasing(t, readable)
@@ -231,12 +231,12 @@ func TestRoomForUnread(t *testing.T) {
 	e = newExceptions()
 	long := strings.Repeat("x", state.MaxExceptionBytes/4)
 	for i := range 4 {
-		_, ok := e.setUnread(fmt.Sprint(long[1:], i), 1)
+		_, _, ok := e.setUnread(fmt.Sprint(long[1:], i), 1)
 		require.True(t, ok, "exactly full is not too much")
 	}
-	_, ok = e.setUnread("a", 1)
+	_, _, ok = e.setUnread("a", 1)
 	require.False(t, ok)
-	known, ok = e.setUnread(long[1:]+"0", 1)
+	known, _, ok = e.setUnread(long[1:]+"0", 1)
 	require.True(t, known && ok)
 }
 
@@ -285,7 +285,7 @@ func TestAWriteThatFails(t *testing.T) {
 func TestReadableAfterAWriteThatFailed(t *testing.T) {
 	top := t.TempDir()
 	e, m := newExceptions(), markerIn(t, top)
-	_, _ = e.setUnread("a/b", 5)
+	_, _, _ = e.setUnread("a/b", 5)
 	e.SetReadable("a/b")
 	require.NoError(t, os.Mkdir(top+"/.tidemark/unread", 0o755)) // in its way
 	save := func() error {
@@ -357,7 +357,7 @@ func TestSave(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, first, "they are empty")
 
-	_, _ = e.setUnread("a", 1)
+	_, _, _ = e.setUnread("a", 1)
 	first, err = e.Save(m, false)
 	require.NoError(t, err)
 	require.True(t, first)
@@ -407,7 +407,7 @@ func TestWhenUnreadIsTried(t *testing.T) {
 		}
 		e.Wait()
 		require.False(t, fires(), "there is nothing to try")
-		_, _ = e.setUnread("a", 1)
+		_, _, _ = e.setUnread("a", 1)
 		require.False(t, fires())
 		begun := time.Now()
 		e.Wait()
@@ -431,7 +431,7 @@ func TestSavedBelow(t *testing.T) {
 	loaded := func() *Exceptions {
 		e := newExceptions()
 		_, _ = e.refuse("a", disk.Node{Ino: 5}, at(1), false)
-		_, _ = e.setUnread("u", 6)
+		_, _, _ = e.setUnread("u", 6)
 		saved(t, e, m)
 		return e
 	}
@@ -443,7 +443,7 @@ func TestSavedBelow(t *testing.T) {
 		"still refuses": {func(e *Exceptions) { _, _ = e.refuse("a", disk.Node{Ino: 5}, at(2), false) }, true},
 		"accepts":       {func(e *Exceptions) { e.accept("a") }, true},
 		"was moved":     {func(e *Exceptions) { _, _ = e.refuse("b", disk.Node{Ino: 5}, at(1), false) }, false},
-		"is unread":     {func(e *Exceptions) { _, _ = e.setUnread("b", 7) }, false},
+		"is unread":     {func(e *Exceptions) { _, _, _ = e.setUnread("b", 7) }, false},
 		"is readable":   {func(e *Exceptions) { e.SetReadable("u") }, false},
 		"is distrusted": {func(e *Exceptions) { e.Distrust() }, false},
 		"is rewritten":  {func(e *Exceptions) { e.Rewrite() }, false},

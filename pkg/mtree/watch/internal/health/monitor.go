@@ -159,12 +159,13 @@ func (m *Monitor) Retries() (all []Retry) {
 	return all
 }
 
-// CannotRead records a directory that could not be read. It reports whether that is new.
+// CannotRead records a directory that could not be read. It reports whether that is new. The log names it once in each run
+// of watch: what earlier ones said may be gone.
 func (m *Monitor) CannotRead(path string, inode uint64, err error) (isNew bool) {
-	known, ok := m.Exceptions.setUnread(path, inode)
+	known, named, ok := m.Exceptions.setUnread(path, inode)
 	if !ok {
 		m.Overflow(err)
-	} else if !known {
+	} else if !named { // guard (!named -> !named && !known): TestUnreadIsNamedInEachRun
 		m.log.Warn("cannot read a directory: it is not published, nor what is below it, until it can be read", "path", mtree.DirPath(path), "error", err,
 			"remedy", "run watch with the right to read it, or --exclude it at watch and serve")
 	}

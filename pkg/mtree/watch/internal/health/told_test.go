@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/health"
 )
 
@@ -105,4 +106,18 @@ func TestToldAtMost(t *testing.T) {
 		borders.Add(fmt.Sprint(i))
 	}
 	require.Equal(t, 1000, strings.Count(out.String(), "\n"))
+}
+
+// A directory that could not be read was named in the first run of watch, and in no later one: "watch --once" ended with
+// "1 directories cannot be read", and nothing said which.
+func TestUnreadIsNamedInEachRun(t *testing.T) {
+	var out bytes.Buffer
+	m := health.NewMonitor(slog.New(slog.NewTextHandler(&out, nil)), new(atomic.Int64), new(atomic.Int64))
+	m.Exceptions.Load(&state.Exceptions{Unread: map[string]state.Unread{"d": {Inode: 6}}}, func(string, bool) bool { return false })
+	require.Empty(t, out.String())
+	for range 2 {
+		require.False(t, m.CannotRead("d", 6, os.ErrPermission), "it is known, and not published anew")
+		require.Equal(t, 1, strings.Count(out.String(), "cannot read a directory"), &out)
+	}
+	require.Contains(t, out.String(), "path=d/")
 }
