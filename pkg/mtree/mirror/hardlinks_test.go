@@ -182,6 +182,32 @@ func TestTheOtherNameFollows(t *testing.T) {
 	})
 }
 
+// Names of one file that take the place of directories become one file in the next pass. They stayed files of
+// their own until the next full walk.
+func TestALinkInThePlaceOfADirectory(t *testing.T) {
+	eachSource(t, func(t *testing.T, s *tree, b *bench) {
+		b.config.HardLinks = true
+		for _, dir := range []string{"", ".tidemark/backup"} {
+			b.config.BackupDir = dir
+			b.equal(s)
+			for _, names := range [][]string{{"x/a", "y/c"}, {"x/d", "x/e"}} {
+				require.NoError(t, os.RemoveAll(s.path(names[0])))
+				require.NoError(t, os.WriteFile(s.path(names[0]), []byte(names[0]), 0o644))
+				s.link(names[0], names[1])
+				s.publish(names[0])
+			}
+			require.NoError(t, b.once())
+			b.equalLinks(s)
+			b.idle()
+			for _, name := range []string{"x/a", "x/d"} {
+				s.remove(name)
+				require.NoError(t, os.Mkdir(s.path(name), 0o755))
+				s.publish(name)
+			}
+		}
+	}, "x/a/f = one", "x/d/f = two", "y/other = x")
+}
+
 // So it does in a mirror that runs, from a serve that has the other directory in memory as it was.
 func TestTheOtherNameIsListedAnew(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")

@@ -631,6 +631,22 @@ func TestACopysFileThatChangesMeanwhile(t *testing.T) {
 	b.equal(s)
 }
 
+// The copy's file cannot be read: it is gone by then, an ordinary user may not read it (mode 0200), or its disk has
+// a bad sector. The file comes whole. The error was taken for one of the network, and each pass failed.
+func TestACopysFileThatCannotBeRead(t *testing.T) {
+	old := noise(5 << 20)
+	s, b := patched(t, old)
+	s.put("log", append(bytes.Clone(old), "more"...))
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.RawQuery, "blocks") {
+			_ = os.Remove(b.path("log"))
+		}
+		return false
+	})
+	b.equal(s)
+	require.Equal(t, len(old)+4, b.fetched())
+}
+
 // A log that is cut off and begun anew (copytruncate), or that shrinks while it is fetched.
 func TestALogThatIsCutOff(t *testing.T) {
 	old := noise(6 << 20)

@@ -79,7 +79,7 @@ func (f *fetching) bring(groups []Group) {
 	for i, err := range errs {
 		if f.items[i].old.close(); want[i].Whole != nil && err == nil {
 			f.env.Log.Warn("fetched whole: what differs could not be told", "path", mtree.QuotePath(want[i].Path), "error", want[i].Whole,
-				"remedy", "none is needed: the file is right; if it comes again and again, let mirror past the proxy")
+				"remedy", "none is needed: the file is right; if it comes again and again, let mirror past the proxy, or read DEST")
 		}
 		switch h := f.items[i].result; {
 		case err == nil, errors.Is(err, source.ErrSame):

@@ -148,6 +148,9 @@ func (env *Env) assemble(ctx context.Context, temp *disk.TempFile, patch *source
 			err = end() // guard (end() -> nil): TestAPatchWithHoles
 			if err == nil {
 				err = env.copyOld(ctx, temp, old, piece.Offset, piece.Length)
+				if err != nil {
+					env.OldSums.put(old.path, disk.Info{}, 0, nil) // guard: TestAFileIsPutTogether
+				}
 			}
 			if err == nil {
 				err = old.unchanged() // guard: TestAPartOfAPatchThatIsNotTrue

@@ -271,6 +271,7 @@ func TestAFileIsPutTogether(t *testing.T) {
 		came   int64
 		err    error
 		local  bool
+		forget bool // the sums of the copy's file, so that it is read the next time, and then comes whole
 	}{
 		"pieces":            {pieces: []source.Piece{sent("ab", 2), equal(2, 3), sent("fg", 1), equal(0, 1)}, text: "ab234fg0", came: 3},
 		"zeros, then equal": {pieces: []source.Piece{sent(zeros, 100), equal(2, 3)}, sparse: true, text: zeros + "234", came: 100},
@@ -278,10 +279,10 @@ func TestAFileIsPutTogether(t *testing.T) {
 		"nothing":           {},
 		"broke off":         {pieces: []source.Piece{sent("ab", 2), equal(2, 3)}, end: errAway, text: "ab234", came: 2, err: errAway},
 		"it is not written": {pieces: []source.Piece{sent("ab", 2)}, fail: "write d", err: unix.EIO, local: true},
-		"it is not read":    {pieces: []source.Piece{equal(2, 3)}, fail: "read f", err: unix.EIO, local: true},
+		"it is not read":    {pieces: []source.Piece{equal(2, 3)}, fail: "read f", err: unix.EIO, local: true, forget: true},
 		"no zeros":          {pieces: []source.Piece{sent(zeros, 1), equal(2, 3)}, sparse: true, fail: "write d", err: unix.EIO, local: true},
 		"no zeros at last":  {pieces: []source.Piece{sent(zeros, 1)}, sparse: true, fail: "write d", err: unix.EIO, local: true},
-		"it has less":       {pieces: []source.Piece{equal(8, 3)}, err: io.ErrUnexpectedEOF, local: true},
+		"it has less":       {pieces: []source.Piece{equal(8, 3)}, err: io.ErrUnexpectedEOF, local: true, forget: true},
 		"it changed, and broke off": {pieces: []source.Piece{equal(2, 3)}, end: errAway,
 			then: func(b *bench) { require.NoError(t, b.Shell.Chmod("/copy/d/f", 0o600)) }, err: errOldChanged, local: true},
 		"it changed before": {pieces: []source.Piece{sent("ab", 2)},
@@ -297,6 +298,7 @@ func TestAFileIsPutTogether(t *testing.T) {
 			require.NoError(t, err)
 			defer temp.Discard()
 			require.NoError(t, o.open())
+			b.env.OldSums.put("d/f", o.file.Info, testBlock, []source.Digest{{1}})
 			b.Refuse(test.fail, unix.EIO, 1)
 			if test.then != nil {
 				test.then(b)
@@ -304,6 +306,7 @@ func TestAFileIsPutTogether(t *testing.T) {
 			size, came, err := b.env.fill(t.Context(), temp, &source.File{Patch: yielding(test.end, test.pieces...)}, o)
 			require.ErrorIs(t, err, test.err)
 			require.Equal(t, test.local, replica.IsLocal(err))
+			require.Equal(t, test.forget, b.env.OldSums.block("d/f") == 0)
 			if test.local {
 				return
 			}

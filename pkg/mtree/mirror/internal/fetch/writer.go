@@ -111,6 +111,14 @@ func (w Writer) NoteName(dir *disk.Dir, t *Target, e *mtree.Entry, isListed bool
 	w.NoteLink(t, e, info)
 }
 
+// NoteReplacement notes a name that a file, or a symlink, got from a directory: it may be one of a file with
+// others, so it is looked at again.
+func (w Writer) NoteReplacement(path string) {
+	if w.Replica.Links != nil {
+		w.Replica.Links.Doubt(path) // guard: TestALinkInThePlaceOfADirectory
+	}
+}
+
 // NoteLink notes a name that was linked, and is as info says now.
 func (w Writer) NoteLink(t *Target, e *mtree.Entry, info disk.Info) {
 	if info.Kind == mtree.File && info.Size == e.Size && !t.Nested {

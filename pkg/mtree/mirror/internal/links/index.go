@@ -350,7 +350,7 @@ func (x *Index) leave(name *File) {
 	}
 }
 
-// Doubt notes that a name was made and could not be looked at: what file it is, is not known.
+// Doubt notes that a name was made and not looked at: what file it is, is not known.
 func (x *Index) Doubt(path string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

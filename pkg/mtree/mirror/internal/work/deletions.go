@@ -45,6 +45,7 @@ func (env *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 		}
 		if replaced {
 			r.Replaced++
+			env.writer().NoteReplacement(d.Path)
 		} else if err != nil {
 			env.Replica.Abandon(d) // guard: TestWhatReplacesNothingIsDropped
 		}

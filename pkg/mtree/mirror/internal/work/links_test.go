@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/fetch"
 	"tidemark/pkg/mtree/mirror/internal/links"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
@@ -106,4 +107,43 @@ func TestALinkedNameThatCannotBeLookedAt(t *testing.T) {
 	require.True(t, made)
 	require.Equal(t, map[string]bool{"d": true}, index.Behind(nowhere))
 	require.Empty(t, index.Behind(nowhere))
+}
+
+// Names whose bytes the mirror's user may not read, of mode 0111: nothing compares them. They are linked to another
+// file that has the version of the source. They were fetched, one after the other, without an end. A name of the
+// same file proves nothing, nor does another file, if the bytes were read and differ.
+func TestLinkedNamesThatCannotBeRead(t *testing.T) {
+	for name, c := range map[string]struct{ another, denied bool }{
+		"another file":                  {another: true, denied: true},
+		"the same file":                 {denied: true},
+		"another file, and it was read": {another: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := linkedBench(t)
+			b.make("d", "c")
+			want := *b.same("a", 7)
+			want.CTime = now
+			is := b.has()
+			to := &is[1]
+			if c.another {
+				to = &is[2]
+			}
+			b.env.Replica.Links.Note(links.FileOf("d/"+to.Name, &want, to.Same, to.CTime))
+			b.Fail = func(call string) error {
+				if call == "open a" && c.denied {
+					return unix.EACCES
+				}
+				return nil
+			}
+			target := Target{Path: "d"}
+			sums := b.env.CompareSums(t.Context(), []fetch.Group{{Target: target.ToChange(), Changes: []mtree.Change{{Want: &want, Have: &is[0]}}}})
+			require.NoError(t, sums[0].Err)
+			require.Equal(t, "a", namesOf(sums[0].Differ))
+			r, rest := b.env.Link(t.Context(), target, sums[0].Differ)
+			require.NoError(t, r.Err)
+			linked := c.another && c.denied
+			require.Equal(t, linked, len(rest) == 0)
+			require.Equal(t, linked, b.has()[0].Same == is[2].Same)
+		})
+	}
 }

@@ -69,7 +69,8 @@ func (s *Source) compare(ctx context.Context, w *source.Wanted, d source.Demand,
 	}
 	sums, err := w.Old.Sums(ctx, block)
 	if err != nil {
-		return nil, err
+		// It is not wrapped: an error of our disk would be taken for one of the network.
+		return nil, errors.New("the copy's version of it cannot be read: " + err.Error()) // guard (returns nil, err): TestACopysFileThatCannotBeRead
 	}
 	if w.Has&mtree.HasCTime != 0 && b.Tag.CTime.Before(w.CTime) { // guard: TestBlocksOfAnEarlierVersion
 		return nil, errOldBlocks
