@@ -23,8 +23,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tidemark/bench/report"
 	"tidemark/bench/yard"
 )
@@ -167,14 +165,17 @@ func (o *options) target() string {
 	return "build/bench"
 }
 
+// mayWrite is W_OK of access(2).
+const mayWrite = 2
+
 // canWrite looks before the run whether its results can be written after it: an hour and a half would be lost.
 func (o *options) canWrite() error {
-	if err := unix.Access(o.noise, unix.W_OK); err != nil {
+	if err := syscall.Access(o.noise, mayWrite); err != nil {
 		return fmt.Errorf("-noise %s: %w", o.noise, err)
 	}
 	dir := o.target()
-	for err := unix.Access(dir, unix.W_OK); err != nil; err = unix.Access(dir, unix.W_OK) {
-		if up := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && up != dir {
+	for err := syscall.Access(dir, mayWrite); err != nil; err = syscall.Access(dir, mayWrite) {
+		if up := filepath.Dir(dir); errors.Is(err, syscall.ENOENT) && up != dir {
 			dir = up // it will be made
 			continue
 		}

@@ -11,8 +11,8 @@
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	cli.go, options.go, requests.go, complete.go
-//	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete
+//	cli.go, options.go, requests.go, complete.go, results.go
+//	                     runs a Command; its options; SIGHUP and SIGUSR1; what shells complete; results that are lost
 //	notices.go           sd_notify
 //	unit.go              what the unit of a service may forbid
 //	garbage.go           when garbage is collected

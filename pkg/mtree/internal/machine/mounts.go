@@ -101,10 +101,16 @@ func (t *MountTable) Close() error {
 
 // Mounted is what is mounted at one place of a tree.
 type Mounted struct {
-	What string // identifies the mounts there: another text once something else is mounted
+	What    string  // identifies the mounts there: another text once something else is mounted
+	Shown           // of the mount that shows
+	File    bool    // it is a regular file
+	Covered []Shown // of the other mounts there
+}
+
+// Shown says what a mount shows.
+type Shown struct {
 	Dev  string // device of the file system, MAJOR:MINOR
-	Root string // the path on that file system of the directory or file at the place
-	File bool   // it is a regular file
+	Root string // the path on that file system of the directory or file
 }
 
 // Mounts returns what is mounted below the directory fd, by path. "" is for the
@@ -139,13 +145,13 @@ type mountsBelow struct {
 // mount that spreads from elsewhere goes below what is at the path already.
 func (t *mountsBelow) add(l *mountLine) {
 	// These fields stay the same as long as the mount does.
-	m := Mounted{What: strings.Join([]string{l.id, l.parent, l.dev, l.root, l.point, l.kind, l.source}, " "), Dev: l.dev, Root: l.root}
+	m := Mounted{What: strings.Join([]string{l.id, l.parent, l.dev, l.root, l.point, l.kind, l.source}, " "), Shown: Shown{l.dev, l.root}}
 	at, shows := "", l.id == t.id
 	switch {
 	case isIn(t.top, l.point):
 		m.Root = path.Join(m.Root, strings.TrimPrefix(t.top, l.point))
 		if !isIn(l.point, t.nearest) {
-			m.Dev, m.Root = t.mounts[""].Dev, t.mounts[""].Root
+			m.Shown = t.mounts[""].Shown
 		} else {
 			t.nearest = l.point
 		}
@@ -160,11 +166,16 @@ func (t *mountsBelow) add(l *mountLine) {
 	default:
 		return
 	}
+	was, had := t.mounts[at]
+	below := was.Shown
 	if t.shown[at] && !shows { // guard: TestTheMountThatShows
-		m.Dev, m.Root = t.mounts[at].Dev, t.mounts[at].Root
+		below, m.Shown = m.Shown, was.Shown
+	}
+	if m.Covered = was.Covered; had && at != "" {
+		m.Covered = append(m.Covered, below)
 	}
 	t.shown[at] = t.shown[at] || shows
-	m.What = t.mounts[at].What + m.What + "\n" // one may cover another
+	m.What = was.What + m.What + "\n"
 	t.mounts[at] = m
 }
 

@@ -18,10 +18,11 @@ func TestTheMountThatShows(t *testing.T) {
 	for _, c := range []struct {
 		top, at   string // ids of the mounts that show
 		root, dir string
+		covered   string
 	}{
-		{"1", "3", "/srv", "/x"},
-		{"2", "4", "/", "/y"},
-		{"", "", "/", "/y"},
+		{"1", "3", "/srv", "/x", "/y"},
+		{"2", "4", "/", "/y", "/x"},
+		{"", "", "/", "/y", "/x"},
 	} {
 		b := mountsBelow{top: "/r", id: c.top, mounts: map[string]Mounted{}, shown: map[string]bool{}, seen: map[string]sight{"d": {id: c.at, file: true}}}
 		for _, l := range lines {
@@ -30,6 +31,8 @@ func TestTheMountThatShows(t *testing.T) {
 		require.Equal(t, c.root, b.mounts[""].Root, c)
 		require.Equal(t, c.dir, b.mounts["d"].Root, c)
 		require.True(t, b.mounts["d"].File)
+		require.Equal(t, []Shown{{"8:1", c.covered}}, b.mounts["d"].Covered)
+		require.Empty(t, b.mounts[""].Covered)
 		require.Contains(t, b.mounts["d"].What, "/x")
 		require.Contains(t, b.mounts["d"].What, "/y")
 	}

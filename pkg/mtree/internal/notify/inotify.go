@@ -112,12 +112,13 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 	}
 	at := nodeKey{parent.node, name, mount}
 	s.vacate(parent.node, name)
-	if known != nil && (known.key() == at || mount != 0 && within(parent.node, known)) { // guard (without mount != 0): TestMountedInItself
+	inItself := known != nil && within(parent.node, known)
+	if inItself && mount == 0 && !throughMount(parent.node, known) { // guard (without mount == 0): TestMountedInItself
+		return Ref{}, false, ErrGone // our picture is out of date: events to come will correct it
+	}
+	if inItself || known != nil && known.key() == at {
 		known.scan = s.nodes.scan
 		return Ref{known}, false, nil
-	}
-	if known != nil && within(parent.node, known) {
-		return Ref{}, false, ErrGone // our picture is out of date: events to come will correct it
 	}
 	if old := s.nodes.child[at]; old != nil {
 		s.displace(old)

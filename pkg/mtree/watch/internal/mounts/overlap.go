@@ -16,13 +16,18 @@ type table map[string]machine.Mounted
 func (t table) overlap() bool {
 	for one, a := range t {
 		for other, b := range t {
-			if one != other && a.Dev == b.Dev && isWithin(a.Root, b.Root) {
-				return true
+			for _, of := range layers(a) {
+				if (one != other || of != a.Shown) && of.Dev == b.Dev && isWithin(of.Root, b.Root) {
+					return true
+				}
 			}
 		}
 	}
 	return false
 }
+
+// layers returns what the mounts at a place show: the one that shows, and those that it covers.
+func layers(m machine.Mounted) []machine.Shown { return append([]machine.Shown{m.Shown}, m.Covered...) }
 
 // isWithin reports whether path is outer or below it.
 func isWithin(path, outer string) bool {
@@ -31,23 +36,25 @@ func isWithin(path, outer string) bool {
 
 // others returns the other paths of the file or directory at path. Where something is mounted at or
 // above path, fanotify may mean what that covers. It is shown elsewhere still, so this counts, too.
-// inotify knows one place of each directory, and what is mounted in it by that place: so what covers
-// one of the other paths counts as well, and where that is shown.
+// inotify knows one place of each directory, and what is mounted in it by that place, also while another
+// mount covers that: so what covers one of the other paths counts as well, and where that is shown.
 func (t table) others(path string) (paths []string) {
 	var covers []string
 	add := func(at, own string) {
-		root := rebase(at, own, t[own].Root)
-		for place, other := range t {
-			if place == own || other.Dev != t[own].Dev || !isWithin(root, other.Root) {
-				continue
-			}
-			there := rebase(root, other.Root, place)
-			if there == path || slices.Contains(paths, there) { // guard (without there == path): TestOthers
-				continue
-			}
-			paths = append(paths, there)
-			if t.mountOf(there) != place {
-				covers = append(covers, there)
+		for _, of := range layers(t[own]) {
+			root := rebase(at, own, of.Root)
+			for place, other := range t {
+				if place == own && of == other.Shown || other.Dev != of.Dev || !isWithin(root, other.Root) {
+					continue
+				}
+				there := rebase(root, other.Root, place)
+				if there == path || slices.Contains(paths, there) { // guard (without there == path): TestOthers
+					continue
+				}
+				paths = append(paths, there)
+				if t.mountOf(there) != place {
+					covers = append(covers, there)
+				}
 			}
 		}
 	}

@@ -12,9 +12,9 @@ import (
 // another one, unless a third mount covers that.
 func TestOthers(t *testing.T) {
 	twice := table{
-		"":    {Dev: "8:1", Root: "/srv"},
-		"a":   {Dev: "8:1", Root: "/srv/b"},
-		"mnt": {Dev: "8:2", Root: "/"},
+		"":    {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}},
+		"a":   {Shown: machine.Shown{Dev: "8:1", Root: "/srv/b"}},
+		"mnt": {Shown: machine.Shown{Dev: "8:2", Root: "/"}},
 	}
 	require.True(t, twice.overlap())
 	require.Equal(t, []string{"a/f"}, twice.others("b/f"))
@@ -23,33 +23,47 @@ func TestOthers(t *testing.T) {
 	require.Empty(t, twice.others("c/f"))
 	require.Empty(t, twice.others("mnt/f"), "another file system")
 
-	twice["a/d"] = machine.Mounted{Dev: "8:3", Root: "/"}
+	twice["a/d"] = machine.Mounted{Shown: machine.Shown{Dev: "8:3", Root: "/"}}
 	require.Equal(t, []string{"a/d/f"}, twice.others("b/d/f"), "inotify may mean what covers it")
-	twice["far"] = machine.Mounted{Dev: "8:3", Root: "/d"}
+	twice["far"] = machine.Mounted{Shown: machine.Shown{Dev: "8:3", Root: "/d"}}
 	require.ElementsMatch(t, []string{"a/d/d/f", "far/f"}, twice.others("b/d/d/f"), "and that is shown elsewhere, too")
 	delete(twice, "far")
 	require.Equal(t, []string{"a/f"}, twice.others("b/f"))
 
 	require.Equal(t, []string{"b/d/f"}, twice.others("a/d/f"), "by the path that it had before it was covered")
-	twice["b"] = machine.Mounted{Dev: "8:4", Root: "/"}
+	twice["b"] = machine.Mounted{Shown: machine.Shown{Dev: "8:4", Root: "/"}}
 	require.Equal(t, []string{"a/f"}, twice.others("b/f"), "by the path that it had before it was covered")
 
-	require.Empty(t, table{"": {Dev: "8:1", Root: "/srv"}, "a": {Dev: "8:1", Root: "/srv/a"}}.others("a/f"), "mounted over itself")
+	require.Empty(t, table{"": {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}}, "a": {Shown: machine.Shown{Dev: "8:1", Root: "/srv/a"}}}.others("a/f"), "mounted over itself")
 
-	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:2", Root: "/srv"}}.overlap())
-	require.True(t, table{"": {Dev: "8:1", Root: "/"}, "mnt": {Dev: "8:1", Root: "/x"}}.overlap())
-	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:1", Root: "/srvother"}}.overlap(), "a name that begins the same")
+	require.False(t, table{"": {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}}, "mnt": {Shown: machine.Shown{Dev: "8:2", Root: "/srv"}}}.overlap())
+	require.True(t, table{"": {Shown: machine.Shown{Dev: "8:1", Root: "/"}}, "mnt": {Shown: machine.Shown{Dev: "8:1", Root: "/x"}}}.overlap())
+	require.False(t, table{"": {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}}, "mnt": {Shown: machine.Shown{Dev: "8:1", Root: "/srvother"}}}.overlap(), "a name that begins the same")
+}
+
+// A directory may still be known by a mount that another one covers by now.
+func TestOthersOfWhatIsCovered(t *testing.T) {
+	covered := machine.Shown{Dev: "8:1", Root: "/srv/b"}
+	over := table{
+		"":  {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}},
+		"a": {Shown: machine.Shown{Dev: "8:2", Root: "/"}, Covered: []machine.Shown{covered}},
+	}
+	require.True(t, over.overlap())
+	require.Equal(t, []string{"b/f"}, over.others("a/f"))
+	over["a"] = machine.Mounted{Shown: machine.Shown{Dev: "8:1", Root: "/srv/b/d"}, Covered: []machine.Shown{covered}}
+	require.ElementsMatch(t, []string{"b/d/d/f", "b/d/f", "a/f"}, over.others("a/d/f"))
+	require.False(t, table{"": {Shown: covered}, "a": {Shown: machine.Shown{Dev: "8:2"}, Covered: []machine.Shown{{Dev: "8:3"}}}}.overlap())
 }
 
 // What a path shows, or what is mounted below it shows, may be seen at other places: those of the
 // same directory, and those of directories in it.
 func TestShownToo(t *testing.T) {
 	places := table{
-		"":      {Dev: "8:1", Root: "/srv"},
-		"z/dst": {Dev: "8:1", Root: "/srv/a/src"},
-		"x/far": {Dev: "8:1", Root: "/srv/a/src/sub"},
-		"mnt":   {Dev: "8:2", Root: "/"},
-		"mnt/2": {Dev: "8:2", Root: "/"},
+		"":      {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}},
+		"z/dst": {Shown: machine.Shown{Dev: "8:1", Root: "/srv/a/src"}},
+		"x/far": {Shown: machine.Shown{Dev: "8:1", Root: "/srv/a/src/sub"}},
+		"mnt":   {Shown: machine.Shown{Dev: "8:2", Root: "/"}},
+		"mnt/2": {Shown: machine.Shown{Dev: "8:2", Root: "/"}},
 	}
 	for path, want := range map[string][]string{
 		"z/dst":     {"a/src", "x/far"},
@@ -66,6 +80,6 @@ func TestShownToo(t *testing.T) {
 		require.Equal(t, want, places.shownToo(path), path)
 	}
 	for _, above := range []string{"/", "/srv"} {
-		require.Empty(t, table{"": {Dev: "8:1", Root: "/srv"}, "z": {Dev: "8:1", Root: above}}.shownToo("z"), above)
+		require.Empty(t, table{"": {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}}, "z": {Shown: machine.Shown{Dev: "8:1", Root: above}}}.shownToo("z"), above)
 	}
 }
