@@ -241,3 +241,13 @@ func content(version, size int) []byte {
 	line := fmt.Sprintf("v%d of %d bytes\n", version, size)
 	return []byte(strings.Repeat(line, size/len(line)+1)[:size])
 }
+
+// leadsOut reports whether a symlink is absolute, or may lead out of the tree.
+func leadsOut(p, target string) bool {
+	parts := strings.Split(target, "/")
+	ups := 0
+	for ups < len(parts) && parts[ups] == ".." {
+		ups++
+	}
+	return path.IsAbs(target) || slices.Contains(parts[ups:], "..") || ups > strings.Count(p, "/")
+}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -158,16 +157,6 @@ func (m *model) copyable() *model {
 		}
 	}
 	return c
-}
-
-// leadsOut reports whether a symlink is absolute, or may lead out of the tree.
-func leadsOut(p, target string) bool {
-	parts := strings.Split(target, "/")
-	ups := 0
-	for ups < len(parts) && parts[ups] == ".." {
-		ups++
-	}
-	return path.IsAbs(target) || slices.Contains(parts[ups:], "..") || ups > strings.Count(p, "/")
 }
 
 // brief is the number of lines and the first ones.
