@@ -119,6 +119,20 @@ func TestAuditThatIsOwed(t *testing.T) {
 	})
 }
 
+// Something was mounted while an audit looked, and came and went between two looks at the table of mounts. What
+// it covered was not seen, and nothing of it was heard from then on.
+func TestAMountThatPassed(t *testing.T) {
+	manned(t, []string{"a/b/", "x/"}, func(t *testing.T, p *post) {
+		p.again(func() {})
+		require.True(t, p.mounts.Follows())
+		require.Empty(t, p.changes(func() { p.again(func() {}) }, "a", "a/b", "x"))
+		p.Mount("b")
+		require.Contains(t, p.changes(func() { p.again(func() {}) }, "a", "a/b", "x"), "a")
+		p.Show = nil
+		require.Empty(t, p.changes(func() { p.again(func() {}) }, "a", "a/b", "x"))
+	})
+}
+
 // While an audit runs, several that are asked for become one, which follows it.
 func TestAuditsThatAreJoined(t *testing.T) {
 	manned(t, nil, func(t *testing.T, p *post) {

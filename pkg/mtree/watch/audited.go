@@ -43,6 +43,7 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	if err := w.checkMounts(); err != nil {
 		return err
 	}
+	w.passingMounts(r.Mounts)
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // lost while this audit ran, which so proves nothing

@@ -22,19 +22,32 @@ func (w *watcher) checkMounts() error {
 			return err
 		}
 	}
-	for _, path := range change.Paths {
-		w.Log.Info("mounted or unmounted: all below counts as changed", "path", mtree.DirPath(path))
-		w.mountEvents = append(w.mountEvents, &notify.DirEvents{
-			Path: mtree.ParentPath(path), Dirty: true,
-			Entries: []notify.Entry{{Name: mtree.BaseName(path), Arrived: true}},
-		})
-	}
+	w.mountsChanged(change.Paths)
 	if change.Any {
 		w.mountsRecorded = false
 		w.source.Remounted()
 		w.hearFiles()
 	}
 	return nil
+}
+
+// mountsChanged records that something else is mounted at some paths.
+func (w *watcher) mountsChanged(paths []string) {
+	for _, path := range paths {
+		w.Log.Info("mounted or unmounted: all below counts as changed", "path", mtree.DirPath(path))
+		w.mountEvents = append(w.mountEvents, &notify.DirEvents{
+			Path: mtree.ParentPath(path), Dirty: true,
+			Entries: []notify.Entry{{Name: mtree.BaseName(path), Arrived: true}},
+		})
+	}
+}
+
+// passingMounts records where an audit saw something mounted of which nothing is known: it came and went
+// between two looks at the mounts. So the audit did not see what lies there.
+func (w *watcher) passingMounts(seen []string) {
+	if w.mounts.Follows() {
+		w.mountsChanged(slices.DeleteFunc(seen, w.mounts.Has))
+	}
 }
 
 // hearFiles hears the files that are mounted in the tree by themselves now. Where no directory is heard, it

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ func Run(ctx context.Context, t Tree, scope Scope, findings chan<- []Finding) Re
 		Err: s.failed, Elapsed: time.Since(began), Waited: s.waited,
 		Directories: s.directories.Load(), Files: s.files.Load(), Bytes: s.bytes.Load(), Others: s.others.Load(),
 		Found: s.found.Load(), Mounted: s.mounted.Load(),
+		Mounts: slices.Sorted(maps.Keys(s.mounts)),
 	}
 	if ctx.Err() != nil {
 		r.Err = ctx.Err()

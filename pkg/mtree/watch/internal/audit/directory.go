@@ -67,6 +67,9 @@ func (s *scan) open(v *visit) (err error) {
 
 // enters arms v, unless another file system begins there, and reports whether v is scanned.
 func (s *scan) enters(v *visit, dir *disk.Dir, info disk.Info) (bool, error) {
+	if v.parent != nil && info.MountRoot { // guard: TestMountsThatAnAuditSaw
+		s.noteMount(v.path()) // it may have come since it was listed
+	}
 	if v.parent != nil && (s.beyond(v.parent.info, info) || dir.IsPlaceholder(info)) {
 		return false, nil
 	}
@@ -201,6 +204,9 @@ func (s *scan) skips(v *visit, name []byte, info disk.Info) bool {
 	if !s.Exclude.Empty() && s.Exclude.Excluded(mtree.JoinPath(v.path(), string(name)), isDir) {
 		return true
 	}
+	if info.MountRoot { // guard: TestMountsThatAnAuditSaw
+		s.noteMount(mtree.JoinPath(v.path(), string(name)))
+	}
 	if info.MountRoot && s.Unfollowed != nil { // guard: TestMountsThatNobodyFollows
 		s.mounted.Store(true)
 		s.Health.CannotHear(s.Unfollowed)
@@ -210,6 +216,16 @@ func (s *scan) skips(v *visit, name []byte, info disk.Info) bool {
 		return true
 	}
 	return false
+}
+
+// noteMount notes that something was mounted at a path.
+func (s *scan) noteMount(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mounts == nil {
+		s.mounts = map[string]bool{}
+	}
+	s.mounts[path] = true
 }
 
 // unreadable handles a directory that could not be opened or read. If it was read before, it

@@ -53,6 +53,31 @@ func TestOtherFileSystems(t *testing.T) {
 	require.Equal(t, int64(0), s.foreign.Load())
 }
 
+// An audit tells at which paths it saw something mounted, also what came after the directory was listed. What is
+// excluded does not count.
+func TestMountsThatAnAuditSaw(t *testing.T) {
+	for _, cross := range []bool{false, true} {
+		s := newSurvey(t, "m/x/", "c/f", "skip/")
+		s.CrossMounts = cross
+		exclude, err := glob.Excluding([]string{"skip"})
+		require.NoError(t, err)
+		s.Exclude = exclude
+		looks := 0
+		s.Show = func(call string, stx *unix.Statx_t) {
+			switch {
+			case call == "statx skip", call == "statx f":
+				stx.Attributes |= unix.STATX_ATTR_MOUNT_ROOT
+			case call == "statx m":
+				if looks++; looks > 1 {
+					stx.Attributes |= unix.STATX_ATTR_MOUNT_ROOT
+				}
+			}
+		}
+		s.run()
+		require.Equal(t, []string{"c/f", "m"}, s.report.Mounts)
+	}
+}
+
 // What stands for a subvolume in a snapshot shows another time at each look.
 func TestPlaceholders(t *testing.T) {
 	s := newSurvey(t, "m/x/")

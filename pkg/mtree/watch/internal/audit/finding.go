@@ -32,11 +32,12 @@ type Finding struct {
 type Report struct {
 	Err         error // the audit was broken off: it proves nothing
 	Directories int64
-	Files       int64 // regular files
-	Bytes       int64 // of these files
-	Others      int64 // entries that are neither
-	Found       int64 // findings
-	Mounted     bool  // Tree.Unfollowed, and something is mounted below the root
+	Files       int64    // regular files
+	Bytes       int64    // of these files
+	Others      int64    // entries that are neither
+	Found       int64    // findings
+	Mounted     bool     // Tree.Unfollowed, and something is mounted below the root
+	Mounts      []string // paths below the root at which something was mounted, in order
 	Elapsed     time.Duration
 	Waited      time.Duration // of that, for the writer, who may wait for the clock
 }

@@ -75,6 +75,7 @@ type scan struct {
 	busy   int      // workers that may still push
 	chunk  []Finding
 	failed error
+	mounts map[string]bool // see Report
 
 	mounted atomic.Bool // something is mounted below the root, and not excluded
 

@@ -89,6 +89,12 @@ func (f *Follower) Record() (all []state.Mount) {
 	return all
 }
 
+// Has reports whether something is mounted at a path.
+func (f *Follower) Has(path string) bool {
+	_, has := f.at[path]
+	return has
+}
+
 // Entered returns the paths of what is mounted below the root and belongs to the tree, in order.
 func (f *Follower) Entered() (paths []string) {
 	for _, path := range slices.Sorted(maps.Keys(f.at)) {
