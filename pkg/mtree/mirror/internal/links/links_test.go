@@ -443,6 +443,11 @@ func TestACTimeThatWentBack(t *testing.T) {
 	r.Forget()
 	r.Note(later)
 	require.True(t, r.KnowsLater(listed), "it was noted in this pass")
+	r.Begin()
+	again := later
+	again.Size++
+	r.Note(again)
+	require.True(t, r.KnowsLater(listed), "it is the first line of this pass")
 	require.False(t, r.KnowsLater(&mtree.Entry{Same: 2}))
 }
 

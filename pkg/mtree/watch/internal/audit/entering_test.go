@@ -65,7 +65,7 @@ func TestMountsThatAnAuditSaw(t *testing.T) {
 		looks := 0
 		s.Show = func(call string, stx *unix.Statx_t) {
 			switch {
-			case call == "statx skip", call == "statx f":
+			case call == "statx skip", call == "statx f", call == "statx /", call == "statx .", call == "statx tree", call == "statx ":
 				stx.Attributes |= unix.STATX_ATTR_MOUNT_ROOT
 			case call == "statx m":
 				if looks++; looks > 1 {
@@ -76,6 +76,19 @@ func TestMountsThatAnAuditSaw(t *testing.T) {
 		s.run()
 		require.Equal(t, []string{"c/f", "m"}, s.report.Mounts)
 	}
+}
+
+// An audit counts what it saw: progress and --status show that.
+func TestEntriesAreCounted(t *testing.T) {
+	s := newSurvey(t, "a/f", "a/b/g")
+	require.NoError(t, s.Shell.Write("/tree/a/f", "four"))
+	require.NoError(t, s.Shell.Append("/tree/a/b/g", "and more"))
+	require.NoError(t, s.Shell.Symlink("f", "/tree/a/l"))
+	text, err := s.Shell.Read("/tree/a/b/g")
+	require.NoError(t, err)
+	s.run()
+	require.Equal(t, Report{Directories: 3, Files: 2, Others: 1, Bytes: int64(len("four") + len(text))},
+		Report{Directories: s.report.Directories, Files: s.report.Files, Others: s.report.Others, Bytes: s.report.Bytes})
 }
 
 // What stands for a subvolume in a snapshot shows another time at each look.
