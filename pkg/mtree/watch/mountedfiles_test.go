@@ -13,7 +13,7 @@ import (
 // mountedFiles are lines of the table for files of the tree at which others are mounted.
 func mountedFiles(paths ...string) (lines string) {
 	for _, path := range paths {
-		lines += "5 1 8:1 /away /tree/" + path + " rw - ext4 x rw\n"
+		lines += "5 1 8:1 /away/" + path + " /tree/" + path + " rw - ext4 x rw\n"
 	}
 	return lines
 }
