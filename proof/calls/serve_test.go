@@ -152,6 +152,9 @@ func unproved(body string) string {
 	return strings.ReplaceAll(ids.ReplaceAllString(body, ""), "\thot=1", "")
 }
 
+// rowsOfLinks are those of symlinks on a page, which show what they lead to if that can be looked at.
+var rowsOfLinks = regexp.MustCompile(`<tr class="l">[^\n]*\n`)
+
 // mayLack reports whether an answer lacks only what a request for it alone would refuse.
 // Listings and files are whole; these are not (docs/protocol.md).
 func (q question) mayLack(want, got string) bool {
@@ -160,6 +163,8 @@ func (q question) mayLack(want, got string) bool {
 	}
 	parts := func(text string) []string { return strings.SplitAfter(text, "\n") }
 	switch {
+	case strings.HasSuffix(q.target, "?html"):
+		return rowsOfLinks.ReplaceAllString(want, "") == rowsOfLinks.ReplaceAllString(got, "")
 	case q.body != "" && strings.HasPrefix(q.target, "/?tar"):
 		parts = func(text string) (blocks []string) {
 			for chunk := range slices.Chunk([]byte(text), 512) {

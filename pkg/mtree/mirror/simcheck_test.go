@@ -67,9 +67,10 @@ func (s *sim) check(b simBefore, cut bool) {
 
 // checkMoves: a file that was moved further down before the pass began is not deleted above
 // while the copy does not have it below. Texts are of one file only. Until it is published, a
-// move shows only in the times of the two directories, and not in those between them.
+// move shows only in the times of the two directories, and not in those between them. With limits the name that
+// came may be left out.
 func (s *sim) checkMoves(b simBefore, now map[string]simEntry) {
-	if b.tree != s.tree() || b.id != b.tree.ID || s.failing != 0 || len(s.had.Filters) > 0 {
+	if b.tree != s.tree() || b.id != b.tree.ID || s.failing != 0 || len(s.had.Filters) > 0 || s.config.MinSize != 0 || s.config.MaxSize != 0 || s.config.MaxAge != 0 {
 		return
 	}
 	has := map[string]bool{}

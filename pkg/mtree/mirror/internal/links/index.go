@@ -19,7 +19,7 @@ type Index struct {
 
 	mu     sys.Mutex
 	file   *log
-	begun  int64 // lines from here on are of the present pass
+	begun  int64 // ctimes of lines before this place are not compared
 	names  table // by path
 	files  table // by Same: the line of the newest name
 	behind map[behind]bool
@@ -231,16 +231,15 @@ func (x *Index) named(path string) (l line, ok bool) {
 	return l, l.Same != 0
 }
 
-// Begin begins a pass: what it lists was read after all that was noted so far. So none of that is of a later
-// version, even if its ctime is: the source may have been rolled back, or its clock set back.
+// Begin begins a pass after the source was rolled back, or its clock set back: nothing that was noted so far is of
+// a later version than what is listed from now on, though its ctime may be later.
 func (x *Index) Begin() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.begun = x.file.end()
 }
 
-// KnowsLater reports whether a later version of the file that e lists was noted since Begin, by its ctime at
-// the source.
+// KnowsLater reports whether a later version of the file that e lists is known, by its ctime at the source.
 func (x *Index) KnowsLater(e *mtree.Entry) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -93,7 +93,8 @@ func (p *pass) begin() *node {
 	if p.env.DryRun && p.options.Sums {
 		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
 	}
-	if index := p.env.Replica.Links; index != nil {
+	const ctimes = replica.DoubtBytes | replica.DoubtClock | replica.DoubtRecent
+	if index := p.env.Replica.Links; index != nil && (p.full || p.env.Replica.IsDoubted(ctimes)) {
 		index.Begin()
 	}
 	p.queue.addVisit(root)
