@@ -212,9 +212,13 @@ func (s *sim) set(option string) {
 	case "sparse":
 		c.Sparse = !c.Sparse
 	case "min-size":
-		c.MinSize, _ = strconv.ParseInt(value, 10, 64)
+		if c.MinSize, _ = strconv.ParseInt(value, 10, 64); c.MaxSize != 0 && c.MinSize > c.MaxSize {
+			c.MaxSize = 0
+		}
 	case "max-size":
-		c.MaxSize, _ = strconv.ParseInt(value, 10, 64)
+		if c.MaxSize, _ = strconv.ParseInt(value, 10, 64); c.MaxSize != 0 && c.MinSize > c.MaxSize {
+			c.MinSize = 0 // both together are refused
+		}
 	case "max-age":
 		c.MaxAge, _ = time.ParseDuration(value)
 	case "adopt":
