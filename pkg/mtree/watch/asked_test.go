@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/mounts"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -129,7 +130,40 @@ func TestAMountThatPassed(t *testing.T) {
 		p.Mount("b")
 		require.Contains(t, p.changes(func() { p.again(func() {}) }, "a", "a/b", "x"), "a")
 		p.Show = nil
+		require.NotEmpty(t, p.changes(func() { p.again(func() {}) }, "a", "a/b", "x"), "the batch after the audit saw it, too")
 		require.Empty(t, p.changes(func() { p.again(func() {}) }, "a", "a/b", "x"))
+	})
+}
+
+// The same while a batch was published: the walk of what arrived, for one. Each mount on the machine wakes
+// watch, and so the mounts are read. Until then the checkpoint stays: a watch that starts anew would not
+// look there.
+func TestAMountThatPassedABatch(t *testing.T) {
+	manned(t, []string{"a/b/", "x/"}, func(t *testing.T, p *post) {
+		p.again(func() {})
+		batch := func(events ...*notify.DirEvents) string {
+			p.hear(events...)
+			return p.changes(func() { require.NoError(t, p.publishEvents(p.ctx)) }, "a", "a/b", "x")
+		}
+		name := &notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "b"}}}
+		p.Mount("b")
+		require.Equal(t, "", batch(name))
+		require.False(t, p.canAdvance())
+		p.Show = nil
+		require.Equal(t, "", batch(), "no mount came or went so far")
+		require.False(t, p.canAdvance())
+		p.Mounted = true
+		require.Equal(t, "a a/b", batch())
+		require.True(t, p.canAdvance())
+		p.Mounts, p.Mounted = "5 1 8:2 / /tree/a/b rw - ext4 x rw\n", true
+		batch()
+		p.Mount("b")
+		require.Equal(t, "", batch(name))
+		require.True(t, p.canAdvance(), "it is known")
+		require.NoError(t, p.mounts.Close())
+		p.mounts = &mounts.Follower{}
+		require.Equal(t, "", batch(name))
+		require.True(t, p.canAdvance(), "nothing will say that it went: audits look")
 	})
 }
 

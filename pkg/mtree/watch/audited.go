@@ -39,11 +39,11 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 		r.start = r.start.Add(-w.lag()) // guard: TestAuditsOfADeafTree
 	}
 	w.sawMounts(r)
+	w.noteMounts(r.Mounts)
 	w.mounts.Moved() // guard: TestMountsThatMove
 	if err := w.checkMounts(); err != nil {
 		return err
 	}
-	w.passingMounts(r.Mounts)
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // lost while this audit ran, which so proves nothing

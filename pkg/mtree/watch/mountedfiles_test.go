@@ -3,6 +3,7 @@ package watch
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -82,6 +83,23 @@ func TestFilesByThemselves(t *testing.T) {
 		require.NoError(t, p.checkMounts())
 		require.Empty(t, p.files.Armed())
 	})
+}
+
+// As long as more may be told of such files, the checkpoint stays.
+func TestMoreOfFilesByThemselves(t *testing.T) {
+	for _, more := range []bool{true, false} {
+		mannedWith(t, Config{CrossMounts: true}, []string{"a/f"}, func(t *testing.T, p *post) {
+			p.Mounts, p.Mounted = mountedFiles("a/f"), true
+			require.NoError(t, p.publishEvents(p.ctx))
+			before := *p.watcher.status.Checkpoint
+			p.sleep(time.Hour)
+			if more {
+				p.Refuse("waiting inotify", unix.EIO, -1)
+			}
+			require.NoError(t, p.publishEvents(p.ctx))
+			require.Equal(t, more, *p.watcher.status.Checkpoint == before)
+		})
+	}
 }
 
 // What is mounted when watch starts is heard from then on.

@@ -23,6 +23,10 @@ func (w *watcher) checkMounts() error {
 		}
 	}
 	w.mountsChanged(change.Paths)
+	if change.Read { // guard: TestAMountThatPassedABatch
+		w.mountsChanged(slices.DeleteFunc(w.seenMounts, w.mounts.Has)) // guard: TestAMountThatPassed
+		w.seenMounts = nil
+	}
 	if change.Any {
 		w.mountsRecorded = false
 		w.source.Remounted()
@@ -42,11 +46,14 @@ func (w *watcher) mountsChanged(paths []string) {
 	}
 }
 
-// passingMounts records where an audit saw something mounted of which nothing is known: it came and went
-// between two looks at the mounts. So the audit did not see what lies there.
-func (w *watcher) passingMounts(seen []string) {
-	if w.mounts.Follows() {
-		w.mountsChanged(slices.DeleteFunc(seen, w.mounts.Has))
+// noteMounts notes where something was seen mounted that is not known. What the next look does not know
+// either came and went between two looks, so nobody saw what lies there.
+func (w *watcher) noteMounts(seen []string) {
+	for _, path := range seen {
+		// guard (without w.mounts.Follows()): TestAMountThatPassedABatch
+		if w.mounts.Follows() && !w.mounts.Has(path) && !slices.Contains(w.seenMounts, path) { // guard (without !w.mounts.Has(path)): TestAMountThatPassedABatch
+			w.seenMounts = append(w.seenMounts, path)
+		}
 	}
 }
 

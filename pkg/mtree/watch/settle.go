@@ -105,7 +105,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 		return err
 	}
 	files, drained := w.heardFiles()
-	events.Drained = events.Drained && drained
+	events.Drained = events.Drained && drained // guard (without drained): TestMoreOfFilesByThemselves
 	b := w.newBatch()
 	b.Drained = events.Drained
 	b.AddEvents(append(w.mounts.Everywhere(append(events.Dirs, files...)), w.mountEvents...), w.exclude.Hides)
@@ -267,6 +267,7 @@ func (w *watcher) publish(b *publish.Batch) (publish.Result, error) {
 	}
 	w.floor = mtree.Later(w.floor, r.Top)
 	w.fresh = append(w.fresh, r.Fresh...)
+	w.noteMounts(r.Mounts)
 	w.exceptions.DropReadable()
 	w.saveExceptions()
 	return r, nil

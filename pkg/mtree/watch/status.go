@@ -82,7 +82,10 @@ func (w *watcher) auditsDone() bool { return !w.audits.running && !w.audits.owed
 
 // mountsPublished reports whether all changes that came with mounts are known and
 // published.
-func (w *watcher) mountsPublished() bool { return w.mounts.Known() && len(w.mountEvents) == 0 }
+func (w *watcher) mountsPublished() bool {
+	// guard (without len(w.seenMounts)): TestAMountThatPassedABatch
+	return w.mounts.Known() && len(w.mountEvents) == 0 && len(w.seenMounts) == 0
+}
 
 // canAdvance reports whether a batch moves the checkpoint: everything is heard, read and
 // stamped, and no audit runs or is due.

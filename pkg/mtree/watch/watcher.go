@@ -74,6 +74,7 @@ type watcher struct {
 	files          *notify.Files       // those that are mounted by themselves
 	unfollowed     error               // why mounts are not followed; nil: they are
 	mountEvents    []*notify.DirEvents // where mounts came or went, not published
+	seenMounts     []string            // where something was seen mounted that is not known
 	mountsRecorded bool                // the tree file has the present mounts
 	missedMounts   []audit.Finding     // parents of places where mounts came or went while no watch ran
 	earlier        map[string]bool     // borders when the last watcher ran; nil once an audit is done

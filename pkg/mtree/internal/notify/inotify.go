@@ -113,6 +113,7 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 	at := nodeKey{parent.node, name, mount}
 	s.vacate(parent.node, name)
 	inItself := known != nil && within(parent.node, known)
+	// guard (without !throughMount(parent.node, known)): TestAWalkThatMeetsADirectoryInItself
 	if inItself && mount == 0 && !throughMount(parent.node, known) { // guard (without mount == 0): TestMountedInItself
 		return Ref{}, false, ErrGone // our picture is out of date: events to come will correct it
 	}

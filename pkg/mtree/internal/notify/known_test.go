@@ -173,3 +173,36 @@ func TestStrayed(t *testing.T) {
 	require.False(t, strayed(outside+"/b", dir+"/b"))
 	require.False(t, strayed(dir+"/f", outside+"/f"))
 }
+
+// A walk meets a directory once more in itself: in what is mounted in it, one of the directories above it shows. It
+// was taken for one that had moved, with events to come, and passed over.
+func TestAWalkThatMeetsADirectoryInItself(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{"a/in/b/shown", "c"} {
+		require.NoError(t, os.MkdirAll(dir+"/"+path, 0o755))
+	}
+	for _, at := range [][2]string{{"a/in", "c"}, {"a", "c/b/shown"}} {
+		require.NoError(t, unix.Mount(dir+"/"+at[0], dir+"/"+at[1], "", unix.MS_BIND, ""))
+		t.Cleanup(func() { require.NoError(t, unix.Unmount(dir+"/"+at[1], unix.MNT_DETACH)) })
+	}
+	s, err := Inotify(make(chan struct{}, 1))
+	require.NoError(t, err)
+	defer s.Close()
+	above, at := (*os.File)(nil), dir
+	var refs []Ref
+	for i, name := range []string{"", "c", "b", "shown", "in"} {
+		at += "/" + name
+		f, err := os.Open(at)
+		require.NoError(t, err)
+		defer f.Close()
+		parent, parentFD := Ref{}, -1
+		if i > 0 {
+			parent, parentFD = refs[i-1], int(above.Fd())
+		}
+		ref, fresh, err := s.Arm(parent, parentFD, name, int(f.Fd()))
+		require.NoError(t, err, at)
+		require.Equal(t, name != "in", fresh, at)
+		refs, above = append(refs, ref), f
+	}
+	require.Equal(t, refs[1], refs[4])
+}

@@ -366,6 +366,14 @@ func (k *Kernel) InotifyInit1(flags int) (int, error) {
 	return k.Kernel.InotifyInit1(flags)
 }
 
+// Waiting implements sys.Kernel.
+func (k *Kernel) Waiting(fd int) (int, error) {
+	if _, err := k.asked("waiting", -1, "inotify"); err != nil {
+		return 0, err
+	}
+	return k.Kernel.Waiting(fd)
+}
+
 // InotifyAddWatch implements sys.Kernel.
 func (k *Kernel) InotifyAddWatch(fd int, path string, mask uint32) (int, error) {
 	if _, err := k.asked("watch", -1, path); err != nil {

@@ -131,6 +131,7 @@ func (f *Follower) Moved() { f.unread = f.table != nil }
 
 // Change says where mounts came or went.
 type Change struct {
+	Read bool // the mounts were read anew: they may have changed
 	Any  bool // mounts below the root came or went, perhaps at hidden paths only
 	Root bool // something else is mounted at the root, or above it
 	// Paths are those below the root, without the hidden ones, and the other places of what was shown there.
@@ -149,7 +150,7 @@ func (f *Follower) Look() (c Change, err error) {
 		f.unread = true
 		return c, err
 	}
-	f.unread = false
+	f.unread, c.Read = false, true
 	c.Root = f.at[""].What != was[""].What
 	for path := range joined(was, f.at) {
 		if path == "" || was[path].What == f.at[path].What {

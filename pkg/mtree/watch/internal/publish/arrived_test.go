@@ -250,3 +250,32 @@ func TestArrivedFromElsewhereAndNotArmed(t *testing.T) {
 	require.Equal(t, "x .", g.publish(arrival("x")))
 	require.False(t, g.Health.HearsAll())
 }
+
+// What is mounted while a batch is published may be gone when the mounts are looked at: the batch tells
+// where it saw something mounted.
+func TestMountsThatABatchSaw(t *testing.T) {
+	for name, c := range map[string]struct {
+		mounted string // a name
+		batch   func(*Batch)
+		want    []string
+	}{
+		"a directory that arrived":        {"x", arrival("x"), []string{"x"}},
+		"one in it":                       {"y", arrival("x"), []string{"x/y"}},
+		"a file in it":                    {"f", arrival("x"), []string{"x/f"}},
+		"a name":                          {"x", entry("x"), []string{"x"}},
+		"a name of a file":                {"f", entry("a/f"), []string{"a/f"}},
+		"above what changed":              {"a", dirty("a"), []string{"a"}},
+		"elsewhere":                       {"y", dirty("a"), nil},
+		"in what arrived, with its files": {"nothing", arrival("x"), nil},
+	} {
+		for _, cross := range []bool{false, true} {
+			g := newGround(t, "a/f")
+			g.CrossMounts = cross
+			g.bring("x/y/", "x/f")
+			g.Mount(c.mounted)
+			b := Batch{}
+			c.batch(&b)
+			require.Equal(t, c.want, g.publishBatch(&b).Mounts, name)
+		}
+	}
+}

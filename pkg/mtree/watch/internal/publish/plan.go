@@ -98,6 +98,7 @@ func (p *publisher) lookBelow(d *disk.Dir, parent disk.Info, c *dirChange, name,
 		c.plan.info = info
 		return c.plan.fate == closed
 	}
+	p.noteMount(info, path) // guard: TestMountsThatABatchSaw
 	changes := false
 	switch c.plan.fate, c.plan.info = nothing, info; {
 	case p.passesOver(parent, info, path), child.IsPlaceholder(info):
@@ -193,6 +194,7 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 		n.add(e.Name, false)
 		return seen{fate: absent} // or not to be looked at: the name changed
 	}
+	p.noteMount(info, mtree.JoinPath(path, e.Name)) // guard: TestMountsThatABatchSaw
 	isDir := info.Kind == mtree.Dir
 	if isDir && e.Written { // guard: TestReplacedBehindTheEvents
 		n.link() // as above: a directory got the name

@@ -195,6 +195,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 		p.unopened(d, nil, name, path, err)
 		return p.rule.Least()
 	}
+	p.noteMount(info, path) // guard: TestMountsThatABatchSaw
 	if p.passesOver(self, info, path) || child.IsPlaceholder(info) {
 		return p.rule.Least() // the kernel moved the time of d with it
 	}
@@ -234,6 +235,7 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 		if info.Kind == mtree.Dir {
 			names = append(names, string(name))
 		} else {
+			p.noteMount(info, mtree.JoinPath(path, string(name))) // guard: TestMountsThatABatchSaw
 			top = mtree.Later(top, p.rule.Value(info.MTime, info.CTime, p.Clock.Now()))
 		}
 		return nil

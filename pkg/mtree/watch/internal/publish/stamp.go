@@ -223,6 +223,14 @@ func (p *publisher) passesOver(parent, child disk.Info, path string) bool {
 	return true
 }
 
+// noteMount notes that something is mounted at path, if so. It may have come after the mounts were looked
+// at, and be gone before the next look.
+func (p *publisher) noteMount(info disk.Info, path string) {
+	if info.MountRoot {
+		p.Mounts = append(p.Mounts, path)
+	}
+}
+
 // isBorder reports whether another watch or mirror runs in d, and remembers it.
 func (p *publisher) isBorder(d *disk.Dir, path string) bool {
 	if !state.IsLiveTree(d) {

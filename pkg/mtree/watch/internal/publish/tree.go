@@ -49,4 +49,5 @@ type Result struct {
 	Changed bool             // something was stamped or refused
 	Fresh   []string         // directories that were not heard before; with each of them those below it
 	Changes []trigger.Change // if Batch.Paths
+	Mounts  []string         // where something was seen mounted
 }
