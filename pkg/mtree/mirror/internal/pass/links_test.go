@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/mirror/internal/fetch"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // The other name of a file that was changed may be where the copy's owner has no rights. It was not looked at, and
@@ -44,4 +45,33 @@ func TestWhatIsCopiedIsNotUnderWay(t *testing.T) {
 	p.tally(&node{}, &fetch.Result{Bytes: 100, Copied: 200})
 	_, finished = p.known()
 	require.EqualValues(t, 300, finished.Bytes)
+}
+
+// A source was rolled back, so the ctimes of its files are earlier than those that were noted. What makes a walk due
+// then stands in the root's record: no name is taken for one of an earlier version of its file.
+func TestLinksOfASourceThatWasRolledBack(t *testing.T) {
+	bubble(t, "", func(t *testing.T, r *rig) {
+		r.replica.Close()
+		r.open(replica.Options{HardLinks: true})
+		r.options.HardLinks = true
+		r.write("d/f")
+		require.True(t, r.Tree.Hardlink("d/f", "d/g"))
+		r.Tree.Publish()
+		r.complete()
+		before := r.Tree.Snapshot()
+		require.True(t, r.Tree.Rewrite("d/f"))
+		r.Tree.Publish()
+		r.complete()
+		r.Tree.Restore(before)
+		require.NoError(t, r.replica.Distrust(replica.DoubtBytes))
+		r.complete()
+		dir, err := r.replica.Dir("d")
+		require.NoError(t, err)
+		defer dir.Close()
+		f, err := dir.Stat("f")
+		require.NoError(t, err)
+		g, err := dir.Stat("g")
+		require.NoError(t, err)
+		require.Equal(t, f.Node, g.Node)
+	})
 }

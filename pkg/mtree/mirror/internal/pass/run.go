@@ -94,6 +94,7 @@ func (p *pass) begin() *node {
 		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
 	}
 	const ctimes = replica.DoubtBytes | replica.DoubtClock | replica.DoubtRecent
+	// guard (without p.env.Replica.IsDoubted(ctimes)): TestLinksOfASourceThatWasRolledBack
 	if index := p.env.Replica.Links; index != nil && (p.full || p.env.Replica.IsDoubted(ctimes)) {
 		index.Begin()
 	}
