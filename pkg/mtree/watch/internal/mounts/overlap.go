@@ -27,7 +27,9 @@ func (t table) overlap() bool {
 }
 
 // layers returns what the mounts at a place show: the one that shows, and those that it covers.
-func layers(m machine.Mounted) []machine.Shown { return append([]machine.Shown{m.Shown}, m.Covered...) }
+func layers(m machine.Mounted) []machine.Shown {
+	return append([]machine.Shown{m.Shown}, m.Covered...) // guard (returns []machine.Shown{m.Shown}): TestOthersOfWhatIsCovered
+}
 
 // isWithin reports whether path is outer or below it.
 func isWithin(path, outer string) bool {
