@@ -227,6 +227,9 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 		if !ok && has && (s.had.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.had.Filters) > 0) {
 			ok = true // an entry that stays
 		}
+		if !ok && s.site.Parts != nil && t.HadNames(p) && !s.config.HardLinks {
+			ok = true // a part does not tell what was written by another name: a whole listing will
+		}
 		if !ok {
 			return "/" + p + " is " + is.String(has) + ", the source had " + was + " since"
 		}

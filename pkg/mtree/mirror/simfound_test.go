@@ -69,6 +69,10 @@ func TestSimulationFound(t *testing.T) {
 		// A directory was made, and its mode could not be set. No line of --print told that it is there.
 		"made in part": "pass; mkdir b; set backup=../backup; mkdir a; errno EACCES 250; pass",
 
+		// The simulation itself was wrong: a part of the directory above does not tell what was written by a
+		// name below.
+		"written by a name below": "mkdir a; write a/g; at 1501 hardlink a/g b; at 1501 publish; at 1503 soon 13 rewrite a/g; at 1503 soon 13 publish; run 2m",
+
 		// A source was rolled back, so the ctimes of its files were earlier than before: each name of a file
 		// was taken for one of an earlier version, and the names stayed separate files for ever.
 		"linked, and rolled back": "set hard-links; write f; at 1503 hardlink f a; at 1503 snapshot; at 1503 soon 15 rewrite f; at 1507 soon 11 restore; run 2m",

@@ -120,7 +120,7 @@ func (t *Tree) Hardlink(from, to string) bool {
 	if up, _ := t.up(to); up == nil {
 		return false
 	}
-	n.ctime = t.kernelTime()
+	n.ctime, n.named = t.kernelTime(), true
 	dir, name := t.up(from)
 	t.heard(dir, name)
 	return t.place(to, n)

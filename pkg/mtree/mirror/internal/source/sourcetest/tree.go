@@ -43,11 +43,12 @@ type Tree struct {
 	lacks      map[string]bool // paths that are not copied yet: the tree is a copy that is filled
 	fills      int             // how often it became one
 
-	turn int // counts changes
-	past map[string][]Span
-	mu   sync.Mutex                 // of gave
-	gave map[string]bool            // path and bytes of all that was read
-	held map[string]map[uint64]bool // by path: all files that ever had it
+	turn  int // counts changes
+	past  map[string][]Span
+	mu    sync.Mutex                 // of gave
+	gave  map[string]bool            // path and bytes of all that was read
+	held  map[string]map[uint64]bool // by path: all files that ever had it
+	named map[string]bool            // paths of files that had got several names by then
 }
 
 // Mistake is one that watch or serve makes with the journal: a test shows that it is found.
@@ -95,6 +96,7 @@ type node struct {
 	denied       bool // serve may not read it
 	mounted      bool // something is mounted on it: it is not listed
 	stamped      bool // a directory: watch gave it its time
+	named        bool // a file: it got a second name
 }
 
 // Snapshot is a tree as it once was.
@@ -117,7 +119,7 @@ func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
 	}
 	t := &Tree{
 		ID: id, Epoch: 1, State: wire.Watched, clock: now, yield: yield,
-		pending: map[*node]*change{}, given: map[*node]mtree.Stamp{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{}, held: map[string]map[uint64]bool{},
+		pending: map[*node]*change{}, given: map[*node]mtree.Stamp{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{}, held: map[string]map[uint64]bool{}, named: map[string]bool{},
 	}
 	t.Runs = []wire.Run{{ID: t.newRun()}}
 	t.root = t.newDir()
@@ -308,6 +310,9 @@ func (t *Tree) MayBeOne(a, b string) bool {
 	return false
 }
 
+// HadNames reports whether a file that had several names ever was at path.
+func (t *Tree) HadNames(path string) bool { return t.named[path] }
+
 // Files returns the number of the file at each path that is one.
 func (t *Tree) Files() map[string]uint64 {
 	files := map[string]uint64{}
@@ -340,6 +345,7 @@ func (t *Tree) record() {
 				t.held[path] = map[uint64]bool{}
 			}
 			t.held[path][n.number] = true
+			t.named[path] = t.named[path] || n.named
 		}
 	})
 	for path := range t.past {
