@@ -55,7 +55,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if o.checks || o.status || o.DryRun || o.verify {
+	if o.checks || o.status || o.DryRun || o.verify || o.waitFor != "" || o.once && !o.print { // --print tells itself what it could not
 		env.Results()
 		o.Out = env.Stdout
 	}

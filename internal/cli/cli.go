@@ -168,7 +168,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	})
 	if err := root.Execute(); err != nil {
 		if text := logbook.Printable(inUnit(err).Error()); text != "" { // guard (always): TestWhatIsTold
-			fmt.Fprintf(out, "%stidemark-%s: %s\n", console.LastPriority(common.logFormat, out), c.Name, text)
+			console.Last(common.logFormat, out, "tidemark-"+c.Name, text)
 		}
 		return max(code, exit.Of(err))
 	}

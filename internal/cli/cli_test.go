@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -414,6 +415,19 @@ func TestWhyAProgramEndsIsAnErrorInTheJournal(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, string(text))
 	}
+}
+
+// With --log-format json, every line but the last was an object.
+func TestWhyAProgramEndsInJSON(t *testing.T) {
+	p := probe{err: exit.With(exit.Local, errors.New("\"gone\""), "look")}
+	var stderr bytes.Buffer
+	require.Equal(t, exit.Local, run(p.command(), []string{"--log-format", "json", "src", "dst"}, io.Discard, &stderr))
+	line := struct{ Level, Msg, Program string }{}
+	require.NoError(t, json.Unmarshal(stderr.Bytes(), &line), stderr.String())
+	require.Equal(t, "ERROR", line.Level)
+	require.Equal(t, "tidemark-probe", line.Program)
+	require.Contains(t, line.Msg, `"gone"`)
+	require.Contains(t, line.Msg, "look")
 }
 
 // What a program says again and again is told once, and counted at its end; what a signal asks for is told each time.

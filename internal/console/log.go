@@ -49,13 +49,19 @@ func autoHandler(w, to io.Writer, options *slog.HandlerOptions) slog.Handler {
 	return slog.NewTextHandler(to, options)
 }
 
-// LastPriority heads the line that says why a program ends, where the log has lines with a priority: without it the journal takes
+// Last writes the line that says why a program ends. Where the log is JSON, it is an object like the others, so that
+// who reads them reads this, too. Where the log has lines with a priority, it has one: without it the journal takes
 // that line for a notice, and "journalctl -p err" does not show why a unit failed.
-func LastPriority(format string, e ErrorOutput) string {
+func Last(format string, e ErrorOutput, program, text string) {
+	priority := ""
 	if format == "auto" && e.file != nil && isJournal(e.file) { // guard: TestWhyAProgramEndsIsAnErrorInTheJournal
-		return "<3>"
+		priority = "<3>"
 	}
-	return ""
+	if format == "json" { // guard: TestWhyAProgramEndsInJSON
+		slog.New(slog.NewJSONHandler(e, nil)).Error(text, "program", program)
+		return
+	}
+	fmt.Fprintf(e, "%s%s: %s\n", priority, program, text)
 }
 
 // isJournal reports whether f is connected to the systemd journal, see

@@ -57,19 +57,18 @@ func NewMonitor(log *slog.Logger, refused, foreign *atomic.Int64) *Monitor {
 	return &Monitor{Exceptions: newExceptions(), log: log, refused: refused, foreign: foreign, foreigners: map[string]bool{}}
 }
 
-// Refuse remembers a directory that could not be given its stamp. The log names it
-// once.
+// Refuse remembers a directory that could not be given its stamp. The log names it once in each run of watch.
 func (m *Monitor) Refuse(path string, node disk.Node, stamp mtree.Stamp, err error) {
 	m.refused.Add(1)
-	known, ok := true, true
+	named, ok := true, true
 	if path == "" {
-		known = m.refuseRoot(err)
+		named = m.refuseRoot(err)
 	} else {
-		known, ok = m.Exceptions.refuse(path, node, stamp, errors.Is(err, ErrNotHeld))
+		named, ok = m.Exceptions.refuse(path, node, stamp, errors.Is(err, ErrNotHeld))
 	}
 	if !ok {
 		m.Overflow(err)
-	} else if !known {
+	} else if !named {
 		m.log.Warn("cannot set a directory's time: .tidemark/stamps has its stamp instead, except the root's",
 			"path", mtree.DirPath(path), "error", err,
 			"remedy", "run watch as its owner or with CAP_FOWNER; the mount must be writable, and the directory without chattr +i")

@@ -121,3 +121,16 @@ func TestUnreadIsNamedInEachRun(t *testing.T) {
 	}
 	require.Contains(t, out.String(), "path=d/")
 }
+
+// The same of a directory that refuses its time.
+func TestRefusalsAreNamedInEachRun(t *testing.T) {
+	var out bytes.Buffer
+	m := health.NewMonitor(slog.New(slog.NewTextHandler(&out, nil)), new(atomic.Int64), new(atomic.Int64))
+	stamp := mtree.Unix(2000, 0)
+	m.Exceptions.Load(&state.Exceptions{Stamps: map[string]state.Refusal{"d": {Inode: 6, Stamp: stamp}}}, func(string, bool) bool { return false })
+	for range 2 {
+		m.Refuse("d", disk.Node{Ino: 6}, stamp, os.ErrPermission)
+		require.Equal(t, 1, strings.Count(out.String(), "cannot set a directory's time"), &out)
+	}
+	require.Contains(t, out.String(), "path=d/")
+}
