@@ -87,7 +87,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	r, err := d.mirror.pass(ctx, a.Root, d.mirror.fullDue())
 	if r != nil {
 		d.mirror.hook.note(r)
-		if r.Changed || r.Held+r.Failed > 0 || err != nil {
+		if !d.begun || r.Changed || r.Held+r.Failed > 0 || err != nil { // guard (without !d.begun): TestTheFirstPassIsTold
 			d.mirror.tell(r)
 		}
 	}

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -153,6 +154,33 @@ func TestRunIsIdle(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 	require.Equal(t, info.ModTime(), again.ModTime())
+}
+
+// A mirror that starts and finds that nothing changed says so, once.
+func TestTheFirstPassIsTold(t *testing.T) {
+	s := watched(t, "a/b = one")
+	b := newBench(t, s.root)
+	b.config.Interval = time.Millisecond
+	require.NoError(t, b.once())
+	read, write := io.Pipe()
+	c := b.config
+	c.Out = write
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		err := Run(ctx, c)
+		_ = write.Close()
+		ended <- err
+	}()
+	lines := bufio.NewScanner(read)
+	require.True(t, lines.Scan())
+	require.Regexp(t, `^listed 0 directories, fetched 0 files \(0 bytes\), deleted 0`, lines.Text())
+	s.change("a/b = two")
+	require.True(t, lines.Scan())
+	require.Contains(t, lines.Text(), "fetched 1 files")
+	cancel()
+	require.False(t, lines.Scan())
+	require.NoError(t, <-ended)
 }
 
 // A mirror waits for a source that is away, and reports that.
@@ -328,8 +356,15 @@ func TestRunMakesItsMarkerAnewWhileIdle(t *testing.T) {
 	s := watched(t, "a/b = one")
 	b := newBench(t, s.root)
 	b.config.Interval = time.Millisecond
+	idle := make(chan struct{})
+	told := sync.OnceFunc(func() { close(idle) })
+	b.config.Notify = func(text string) {
+		if strings.HasPrefix(text, "mirrored up to") {
+			told()
+		}
+	}
 	r := b.start()
-	b.eventually(s)
+	<-idle // a pass would notice by itself
 	b.loseMarker()
 	require.True(t, assertEventually(func() bool {
 		_, err := os.Stat(b.path(".tidemark/tree"))
