@@ -174,8 +174,41 @@ func TestALineThatIsNotThere(t *testing.T) {
 	_, err = k.file.text(place)
 	require.ErrorIs(t, err, errLine)
 	require.NoError(t, k.Shell.Write(faultyPath, strings.Replace(text, " a ", " b ", 1)))
+	f, _, err := k.file.at(place)
+	require.NoError(t, err, "it is in memory")
+	require.Equal(t, "a", f.Path)
+	k.file.recent = nil
 	_, _, err = k.file.at(place)
 	require.ErrorIs(t, err, errLine)
+}
+
+// What was forgotten is not found in memory where other lines begin by now.
+func TestLinesOfBefore(t *testing.T) {
+	k := newFaulty(t)
+	k.Note(file("a", 1, 10))
+	place := k.newest(1).at
+	k.Forget()
+	_, _, err := k.file.at(place)
+	require.ErrorIs(t, err, errLine)
+}
+
+// Lines are read once, as long as not too many others were.
+func TestLinesAreKeptInMemory(t *testing.T) {
+	k := newFaulty(t)
+	k.Note(file("a", 1, 10))
+	k.Note(file("b", 1, 10))
+	k.Commit(false)
+	for range 3 {
+		k.Calls = nil
+		require.Len(t, k.Names(1, 5), 2)
+		require.NotContains(t, k.Calls, "read links")
+	}
+	k.file.recent = nil
+	require.Len(t, k.Names(1, 5), 2)
+	require.Contains(t, k.Calls, "read links")
+	k.Calls = nil
+	require.Len(t, k.Names(1, 5), 2)
+	require.NotContains(t, k.Calls, "read links")
 }
 
 // The file is written anew when most of its lines are out of date, and only then. What fails leaves it as it is.

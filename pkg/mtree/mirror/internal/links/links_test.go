@@ -214,6 +214,7 @@ func TestLinesThatPointForward(t *testing.T) {
 	r := newRig(t)
 	f := file("a", 1, 10)
 	at := r.file.add(&f, 1<<20)
+	r.file.recent = nil
 	r.index(&f, at)
 	r.requireNone(1)
 	_, is := r.named("a")
@@ -225,6 +226,7 @@ func TestLinesThatPointForward(t *testing.T) {
 	require.Empty(t, r.Behind(everything))
 
 	at = r.file.add(&f, r.file.size+int64(len(r.file.pending)))
+	r.file.recent = nil
 	_, _, err := r.file.at(at)
 	require.ErrorIs(t, err, errLine, "it points at itself")
 	for _, before := range []int64{0, 1} { // at itself, and beyond

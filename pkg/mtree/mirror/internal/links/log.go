@@ -19,7 +19,25 @@ type log struct {
 	head    string
 	size    int64
 	pending []byte
-	anew    bool // it had no lines of this copy when it was opened
+	anew    bool     // it had no lines of this copy when it was opened
+	recent  []placed // lines that were read or added lately, by place: one name is looked up several times
+}
+
+// placed is a line and where it begins; 0: none, for there is the head.
+type placed struct {
+	File
+	place, before int64
+}
+
+// mostRecent is how many lines are kept in memory.
+const mostRecent = 1 << 12
+
+// keep keeps a line in memory.
+func (l *log) keep(f *File, place, before int64) {
+	if l.recent == nil {
+		l.recent = make([]placed, mostRecent)
+	}
+	l.recent[place%mostRecent] = placed{*f, place, before}
 }
 
 // load reads the lines and calls each with their places. What follows a line that is damaged, or was cut,
@@ -53,6 +71,7 @@ func isTorn(err error) bool { return err == io.EOF || err == bufio.ErrBufferFull
 // empty leaves the head only.
 func (l *log) empty() error {
 	l.pending, l.size = nil, int64(len(l.head))
+	l.recent = nil // guard: TestLinesOfBefore
 	err := l.file.Truncate(0)
 	if err == nil {
 		_, err = l.file.WriteAt([]byte(l.head), 0)
@@ -67,6 +86,7 @@ func (l *log) end() int64 { return l.size + int64(len(l.pending)) }
 func (l *log) add(f *File, before int64) (at int64) {
 	at = l.end()
 	l.pending = appendLine(l.pending, f, before)
+	l.keep(f, at, before)
 	return at
 }
 
@@ -92,8 +112,13 @@ const shortLine = 256
 
 var errLine = errors.New("a line of the index is not where it was written")
 
-// at reads the line at a place. Cost: pread, for a long line two.
+// at reads the line at a place. Cost: pread, for a long line two; none if it was read or added lately.
 func (l *log) at(place int64) (f File, before int64, err error) {
+	if l.recent != nil {
+		if is := &l.recent[place%mostRecent]; is.place == place {
+			return is.File, is.before, nil
+		}
+	}
 	line, err := l.text(place)
 	if err != nil {
 		return f, 0, err
@@ -102,6 +127,7 @@ func (l *log) at(place int64) (f File, before int64, err error) {
 	if !ok || before >= place { // guard (without before): TestLinesThatPointForward
 		return f, 0, errLine // somebody else writes to the file
 	}
+	l.keep(&f, place, before)
 	return f, before, nil
 }
 
