@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/actions"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -122,6 +123,14 @@ func TestWhatIsCalledBeforeChanges(t *testing.T) {
 		}
 		r.complete()
 		require.Positive(t, calls)
+		begun := 0
+		p := newPass(&r.env, &r.options)
+		p.options.Changing = func() { begun++ }
+		p.beforeChange()()
+		require.Equal(t, 1, begun)
+		var o replica.Outcome
+		p.guard.gate.End(&o)
+		require.True(t, o.Begun, "what the guard has to know after a kill is written down, too")
 	})
 }
 

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +54,32 @@ func TestWhatBecomesOfDeletions(t *testing.T) {
 	require.Empty(t, b.Shell.Names("/copy/.tidemark/tmp"))
 	require.True(t, b.recorded("d").IsUnfinished())
 	require.Equal(t, 1, b.changes)
+}
+
+// What took the place of a directory is in place, though the directory could neither be cleared nor put back: it is
+// not abandoned, and does not count as failed to be replaced. And it may be a name of a file that has others.
+func TestAReplacementOfWhatStays(t *testing.T) {
+	b := linkedBench(t)
+	b.make("d", "r/ r/x")
+	staged, err := b.env.Replica.Staging.Symlink("to")
+	require.NoError(t, err)
+	renames := 0
+	b.Fail = func(call string) error {
+		if call == "unlink x" {
+			return unix.EIO
+		}
+		if strings.HasPrefix(call, "rename ") {
+			if renames++; renames == 2 {
+				return unix.EIO
+			}
+		}
+		return nil
+	}
+	r := b.env.Delete(Target{Path: "d"}, []replica.Deletion{{Path: "d/r", Kind: mtree.Dir, Entries: 2, Staged: staged}})
+	require.Len(t, r.Failed, 1)
+	require.Equal(t, []Deleted{{Replaced: true}}, r.Each)
+	require.EqualValues(t, 1, r.Replaced)
+	require.Equal(t, map[string]bool{"d": true}, b.env.Replica.Links.Behind(func(string, uint64) bool { return false }))
 }
 
 // names returns the names in d.
