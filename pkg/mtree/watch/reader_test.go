@@ -17,6 +17,7 @@ import (
 // together with its stamp, and goes down only where a stamp differs.
 type reader struct {
 	t     testing.TB
+	root  *disk.Dir // of the pass
 	known map[string]*listed
 
 	// all has the contents of whole subtrees by the stamp that they were completed with: no
@@ -41,7 +42,10 @@ func newReader(t testing.TB) *reader {
 
 // pass goes down from the root by stamps. It reports false if it could not
 // finish: something changed under its feet.
-func (r *reader) pass(root *disk.Dir) bool { return r.descend(root, "") }
+func (r *reader) pass(root *disk.Dir) bool {
+	r.root = root // what was moved while it was open is not at its path: as serve, a reader must know
+	return r.descend(root, "")
+}
 
 func (r *reader) descend(d *disk.Dir, path string) bool {
 	info, err := d.Self()
@@ -51,7 +55,7 @@ func (r *reader) descend(d *disk.Dir, path string) bool {
 	if have := r.known[path]; have != nil && have.stamp == info.MTime {
 		return true
 	}
-	l := lister.Lister{Hidden: true, Mounts: true}
+	l := lister.Lister{Root: r.root, Hidden: true, Mounts: true}
 	listing, err := l.Read(d, path)
 	if err != nil || listing.Hot {
 		return false
