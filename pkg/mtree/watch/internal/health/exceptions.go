@@ -45,6 +45,7 @@ type refusal struct {
 	inode   uint64
 	stamp   mtree.Stamp
 	notHeld bool // it takes a time but does not keep it
+	earlier bool // an earlier watcher said so, and this one has not named it yet
 }
 
 // unread is a directory that could not be read.
@@ -74,7 +75,7 @@ func (e *Exceptions) Load(have *state.Exceptions, excluded func(path string, isD
 	defer e.mu.Unlock()
 	for path, s := range have.Stamps {
 		if !excluded(path, true) {
-			e.stamps[path] = refusal{inode: s.Inode, stamp: s.Stamp}
+			e.stamps[path] = refusal{inode: s.Inode, stamp: s.Stamp, earlier: true}
 			e.bytes += len(path)
 		}
 	}
@@ -104,9 +105,9 @@ func (e *Exceptions) Rewrite() {
 }
 
 // refuse records the stamp of a directory that refuses it, or takes but does not keep it.
-// known says that the directory did so before; ok is false if there is no room for one
-// more.
-func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notHeld bool) (known, ok bool) {
+// named says that this watcher has said so of the directory; ok is false if there is no room for
+// one more.
+func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notHeld bool) (named, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	was, known := e.stamps[path]
@@ -123,9 +124,23 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 	if !known || was.inode != node.Ino {
 		e.changes++
 	}
-	e.stamps[path], e.paths[node], e.dirty = refusal{node.Ino, stamp, notHeld}, path, true
+	e.stamps[path], e.paths[node], e.dirty = refusal{inode: node.Ino, stamp: stamp, notHeld: notHeld}, path, true
 	e.placed++
-	return known, true
+	return known && !was.earlier, true // guard (without !was.earlier): TestRefusingIsNamedInEachRun
+}
+
+// placeOf returns the path at which a directory refused its time last; "" if it did not.
+func (e *Exceptions) placeOf(node disk.Node) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.paths[node]
+}
+
+// also records that a directory is still where it refused its time last, though it is about to refuse it at another path.
+func (e *Exceptions) also(node disk.Node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.paths, node)
 }
 
 // accept records that a directory shows its stamp, or is gone.
