@@ -74,6 +74,9 @@ func (o *options) define(f *pflag.FlagSet) {
 func (o *options) run(ctx context.Context, env *cli.Env) error {
 	o.Root, o.Log, o.Ready, o.Notify = env.Args["DIR"], env.Log, env.Ready, env.Notify
 	o.Audit = o.hangups
+	if o.status || o.since != "" || o.sync {
+		env.Results()
+	}
 	switch {
 	case o.json && !o.status:
 		return exit.With(exit.Usage, errors.New("--json goes with --status"), "give both")
@@ -90,7 +93,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 	case o.sync:
 		stamp, err := watch.Sync(ctx, o.Root, o.StateDir)
 		if err == nil {
-			_, err = fmt.Fprintln(env.Stdout, stamp)
+			_, _ = fmt.Fprintln(env.Stdout, stamp) // an error ends the program: Results
 		}
 		return err
 	}

@@ -155,10 +155,11 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	}
 	root.SetVersionTemplate(versionText(c.Name))
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	help := &Results{w: stdout}
+	root.SetOut(unfailing{help})
 	root.SetErr(out)
 	root.DisableFlagsInUseLine = true
-	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, stdout) })
+	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, unfailing{help}) })
 	root.Flags().SortFlags = false
 	c.Flags(root.Flags())
 	common.define(root.Flags())
@@ -166,7 +167,8 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return exit.With(exit.Usage, err, "see --help")
 	})
-	if err := root.Execute(); err != nil {
+	err := root.Execute()
+	if err = errors.Join(err, help.lost(err)); err != nil { // guard (without help.lost(err)): TestHelpThatIsLost
 		if text := logbook.Printable(inUnit(err).Error()); text != "" { // guard (always): TestWhatIsTold
 			console.Last(common.logFormat, out, "tidemark-"+c.Name, text)
 		}

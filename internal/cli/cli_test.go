@@ -83,6 +83,20 @@ func TestResultsThatAreLost(t *testing.T) {
 	}
 }
 
+// Where stdout was full, --help, --version and what shells complete ended with 1, which stands for paths that failed.
+func TestHelpThatIsLost(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	for _, args := range [][]string{{"--help"}, {"--version"}, {"completion", "bash"}} {
+		var p probe
+		var stderr bytes.Buffer
+		require.Equal(t, exit.Local, run(p.command(), args, full, &stderr), args)
+		require.Contains(t, stderr.String(), "no space left on device: what was printed is not whole", args)
+		require.Equal(t, exit.Done, run(p.command(), args, io.Discard, &stderr), args)
+	}
+}
+
 func (p *probe) run(args ...string) (exit.Code, string) {
 	var stdout, stderr bytes.Buffer
 	code := run(p.command(), args, &stdout, &stderr)

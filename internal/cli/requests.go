@@ -67,6 +67,7 @@ const startOnly = "options and filters are read at the start only: restart to ch
 func (e *Env) reload(c *Command) {
 	e.tellReloading()
 	var did, changed, same []string
+	read := 0
 	if c.Hangup != nil {
 		did = append(did, c.Hangup())
 	}
@@ -75,6 +76,7 @@ func (e *Env) reload(c *Command) {
 	e.mu.Unlock()
 	for _, f := range files {
 		for _, r := range f.Reread() {
+			read++
 			switch {
 			case r.Err != nil:
 				e.asked.Warn("SIGHUP: a file cannot be used now", "file", r.Files, "error", r.Err,
@@ -87,7 +89,7 @@ func (e *Env) reload(c *Command) {
 		}
 	}
 	attributes := []any{"read", strings.Join(changed, " "), "unchanged", strings.Join(same, " "), "remedy", startOnly}
-	if len(files) == 0 {
+	if read == 0 {
 		attributes = attributes[4:]
 		did = append(did, "no files to read again")
 	} else {

@@ -108,6 +108,10 @@ func TestHangupNamesWhatItDoesNot(t *testing.T) {
 	env := probed(&log)
 	env.reload(&Command{})
 	require.Contains(t, log.String(), `level=INFO msg="SIGHUP: no files to read again" remedy=`)
+	log.Reset()
+	env.Keep(new(credentials.Client)) // a mirror without credentials said that it had read files again: none
+	env.reload(&Command{})
+	require.Contains(t, log.String(), `level=INFO msg="SIGHUP: no files to read again" remedy=`)
 	file := fmt.Sprintf("/proc/self/fd/%d", r.Fd())
 	tokens, err := credentials.OpenTokens(file, env.Log)
 	require.NoError(t, err)

@@ -46,3 +46,12 @@ func (r *Results) lost(told error) error {
 	}
 	return exit.With(exit.Local, r.err, "what was printed is not whole: make room where stdout goes")
 }
+
+// unfailing is the stdout of cobra, which would end the program with 1 where a help text cannot be written.
+type unfailing struct{ *Results }
+
+// Write writes p. Results knows whether that failed.
+func (u unfailing) Write(p []byte) (int, error) {
+	_, _ = u.Results.Write(p)
+	return len(p), nil
+}

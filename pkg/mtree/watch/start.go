@@ -55,6 +55,13 @@ func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 		return nil, err
 	}
 	var id identity.Identity
+	w.health.Shows = func(path string, node disk.Node) bool {
+		if path == "" {
+			return false
+		}
+		is, err := w.root.StatPath(path, c.CrossMounts)
+		return err == nil && is.Node == node
+	}
 	if w.marker, w.lock, id, err = identity.Claim(c.identity(), w.root); err == nil {
 		err = w.begin(id)
 	}

@@ -105,7 +105,8 @@ func (e *Exceptions) Rewrite() {
 }
 
 // refuse records the stamp of a directory that refuses it, or takes but does not keep it.
-// named says that this watcher has said so; ok is false if there is no room for one more.
+// named says that this watcher has said so of the directory; ok is false if there is no room for
+// one more.
 func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notHeld bool) (named, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -125,7 +126,21 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 	}
 	e.stamps[path], e.paths[node], e.dirty = refusal{inode: node.Ino, stamp: stamp, notHeld: notHeld}, path, true
 	e.placed++
-	return known && !was.earlier, true // guard (without !was.earlier): TestRefusalsAreNamedInEachRun
+	return known && !was.earlier, true // guard (without !was.earlier): TestRefusingIsNamedInEachRun
+}
+
+// placeOf returns the path at which a directory refused its time last; "" if it did not.
+func (e *Exceptions) placeOf(node disk.Node) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.paths[node]
+}
+
+// also records that a directory is still where it refused its time last, though it is about to refuse it at another path.
+func (e *Exceptions) also(node disk.Node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.paths, node)
 }
 
 // accept records that a directory shows its stamp, or is gone.

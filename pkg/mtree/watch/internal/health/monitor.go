@@ -26,6 +26,9 @@ const RootRefuses = "the root refuses its time"
 type Monitor struct {
 	Exceptions *Exceptions
 
+	// Shows reports whether a directory is at a path: bind mounts show one at several. nil: it is at one path only.
+	Shows func(path string, node disk.Node) bool
+
 	log     *slog.Logger
 	refused *atomic.Int64 // counts times that were refused
 	foreign *atomic.Int64 // counts directories on other file systems
@@ -57,13 +60,17 @@ func NewMonitor(log *slog.Logger, refused, foreign *atomic.Int64) *Monitor {
 	return &Monitor{Exceptions: newExceptions(), log: log, refused: refused, foreign: foreign, foreigners: map[string]bool{}}
 }
 
-// Refuse remembers a directory that could not be given its stamp. The log names it once in each run of watch.
+// Refuse remembers a directory that could not be given its stamp. The log names it once in each
+// run of watch: what earlier ones said may be gone.
 func (m *Monitor) Refuse(path string, node disk.Node, stamp mtree.Stamp, err error) {
 	m.refused.Add(1)
 	named, ok := true, true
 	if path == "" {
 		named = m.refuseRoot(err)
 	} else {
+		if old := m.Exceptions.placeOf(node); old != path && m.Shows != nil && m.Shows(old, node) { // guard: TestRefusingAtTwoPlaces
+			m.Exceptions.also(node)
+		}
 		named, ok = m.Exceptions.refuse(path, node, stamp, errors.Is(err, ErrNotHeld))
 	}
 	if !ok {
@@ -75,12 +82,12 @@ func (m *Monitor) Refuse(path string, node disk.Node, stamp mtree.Stamp, err err
 	}
 }
 
-func (m *Monitor) refuseRoot(err error) (known bool) {
+func (m *Monitor) refuseRoot(err error) (named bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known = m.root != nil
+	named = m.root != nil
 	m.root, m.mended = err, false
-	return known
+	return named
 }
 
 // Overflow records that there are more exceptions than there is room for.

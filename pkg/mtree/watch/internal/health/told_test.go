@@ -122,15 +122,41 @@ func TestUnreadIsNamedInEachRun(t *testing.T) {
 	require.Contains(t, out.String(), "path=d/")
 }
 
-// The same of a directory that refuses its time.
-func TestRefusalsAreNamedInEachRun(t *testing.T) {
+// A directory that refuses its time was named in the first run of watch, and in no later one: --status counted it, and
+// nothing said which it was.
+func TestRefusingIsNamedInEachRun(t *testing.T) {
 	var out bytes.Buffer
 	m := health.NewMonitor(slog.New(slog.NewTextHandler(&out, nil)), new(atomic.Int64), new(atomic.Int64))
-	stamp := mtree.Unix(2000, 0)
-	m.Exceptions.Load(&state.Exceptions{Stamps: map[string]state.Refusal{"d": {Inode: 6, Stamp: stamp}}}, func(string, bool) bool { return false })
+	m.Exceptions.Load(&state.Exceptions{Stamps: map[string]state.Refusal{"d": {Inode: 6, Stamp: mtree.Unix(1, 0)}}}, func(string, bool) bool { return false })
+	require.Empty(t, out.String())
 	for range 2 {
-		m.Refuse("d", disk.Node{Ino: 6}, stamp, os.ErrPermission)
+		m.Refuse("d", disk.Node{Ino: 6}, mtree.Unix(1, 0), os.ErrPermission)
 		require.Equal(t, 1, strings.Count(out.String(), "cannot set a directory's time"), &out)
 	}
 	require.Contains(t, out.String(), "path=d/")
+}
+
+// Where bind mounts showed a directory that refuses its time at two places, only the one that was stamped last had a stamp: the
+// other showed its own time, so no mirror looked there, in the state watched.
+func TestRefusingAtTwoPlaces(t *testing.T) {
+	var out bytes.Buffer
+	m := health.NewMonitor(slog.New(slog.NewTextHandler(&out, nil)), new(atomic.Int64), new(atomic.Int64))
+	there := map[string]bool{"a": true, "b": true}
+	m.Shows = func(path string, node disk.Node) bool { return there[path] && node.Ino == 6 }
+	for second := range int64(2) {
+		for path := range there {
+			m.Refuse(path, disk.Node{Ino: 6}, mtree.Unix(second, 0), os.ErrPermission)
+		}
+		for path := range there {
+			stamp, ok := m.Exceptions.StampOf(path, 6)
+			require.True(t, ok, path)
+			require.Equal(t, mtree.Unix(second, 0), stamp, path)
+		}
+	}
+	require.Equal(t, 2, strings.Count(out.String(), "cannot set a directory's time"), "each place is named once: %s", &out)
+	there = map[string]bool{"c": true}
+	m.Refuse("a", disk.Node{Ino: 6}, mtree.Unix(3, 0), os.ErrPermission)
+	m.Refuse("c", disk.Node{Ino: 6}, mtree.Unix(3, 0), os.ErrPermission)
+	_, still := m.Exceptions.StampOf("a", 6)
+	require.False(t, still, "it was moved")
 }

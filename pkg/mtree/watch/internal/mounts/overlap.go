@@ -31,8 +31,12 @@ func layers(m machine.Mounted) []machine.Shown {
 	return append([]machine.Shown{m.Shown}, m.Covered...) // guard (returns []machine.Shown{m.Shown}): TestOthersOfWhatIsCovered
 }
 
-// isWithin reports whether path is outer or below it.
+// isWithin reports whether path is outer or below it. What was removed, and a mount still shows, is below nothing: the kernel
+// adds "//deleted" to the path that it had.
 func isWithin(path, outer string) bool {
+	if rest, below := strings.CutPrefix(path, outer); below && strings.Contains(rest, "//") { // guard: TestOthersOfWhatWasRemoved
+		return false
+	}
 	return path == outer || outer == "" || outer == "/" || strings.HasPrefix(path, outer+"/")
 }
 

@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +54,24 @@ func TestOthersOfWhatIsCovered(t *testing.T) {
 	over["a"] = machine.Mounted{Shown: machine.Shown{Dev: "8:1", Root: "/srv/b/d"}, Covered: []machine.Shown{covered}}
 	require.ElementsMatch(t, []string{"b/d/d/f", "b/d/f", "a/f"}, over.others("a/d/f"))
 	require.False(t, table{"": {Shown: covered}, "a": {Shown: machine.Shown{Dev: "8:2"}, Covered: []machine.Shown{{Dev: "8:3"}}}}.overlap())
+}
+
+// A mount showed a directory that had been removed, and another one the directory above: an audit looked at a path that ends in
+// "//deleted". Its name is empty, so no reader could read .tidemark/unread, and serve said unwatched from then on.
+func TestOthersOfWhatWasRemoved(t *testing.T) {
+	gone := machine.Mounted{Shown: machine.Shown{Dev: "8:1", Root: "/srv/b/d//deleted"}}
+	for _, root := range []string{"/srv", "/srv/b", "/srv/b/d", "/"} {
+		removed := table{
+			"":  {Shown: machine.Shown{Dev: "8:1", Root: root}},
+			"a": gone,
+			"c": {Shown: machine.Shown{Dev: "8:1", Root: "/srv/b"}},
+			"e": {Shown: machine.Shown{Dev: "8:1", Root: "/srv/b/d"}},
+		}
+		require.NotContains(t, strings.Join(append(removed.others("a"), removed.shownToo("a")...), " "), "deleted", root)
+		removed["also"] = gone
+		require.Contains(t, removed.others("a"), "also", "a file that was removed may be written")
+	}
+	require.False(t, table{"": {Shown: machine.Shown{Dev: "8:1", Root: "/srv"}}, "a": gone}.overlap())
 }
 
 // What a path shows, or what is mounted below it shows, may be seen at other places: those of the
