@@ -2,11 +2,13 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
@@ -58,7 +60,9 @@ func Last(format string, e ErrorOutput, program, text string) {
 		priority = "<3>"
 	}
 	if format == "json" { // guard: TestWhyAProgramEndsInJSON
-		slog.New(slog.NewJSONHandler(e, nil)).Error(text, "program", program)
+		r := slog.NewRecord(time.Now(), slog.LevelError, text, 0) // text has its remedy in it
+		r.AddAttrs(slog.String("program", program))
+		_ = slog.NewJSONHandler(e, nil).Handle(context.Background(), r)
 		return
 	}
 	fmt.Fprintf(e, "%s%s: %s\n", priority, program, text)
