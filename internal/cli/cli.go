@@ -168,7 +168,8 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		return exit.With(exit.Usage, err, "see --help")
 	})
 	err := root.Execute()
-	if err = errors.Join(err, help.lost(err)); err != nil { // guard (without help.lost(err)): TestHelpThatIsLost
+	err = errors.Join(err, help.lost(err)) // guard: TestHelpThatIsLost
+	if err != nil {
 		if text := logbook.Printable(inUnit(err).Error()); text != "" { // guard (always): TestWhatIsTold
 			console.Last(common.logFormat, out, "tidemark-"+c.Name, text)
 		}
