@@ -72,7 +72,7 @@
 // Not heard: writes through memory maps; through a hard link outside the tree or in
 // another directory; with inotify, through a nameless file (O_TMPFILE) that stays open after it
 // got a name; by io_submit(2) into a file that stays open; through a loop device;
-// by a name outside, to a file that is mounted inside; with inotify also to a file that
+// by a truncate(2) that fails on a full btrfs; with inotify also to a file that
 // was opened by its handle, as the kernel's NFS server does. Audits find them by their
 // ctime, except later writes to a mapped page that is still dirty, which move no time. On
 // xfs, two directories of one parent keep their ctimes if they are exchanged
