@@ -23,7 +23,7 @@ type log struct {
 	recent  []placed // lines that were read or added lately, by place: one name is looked up several times
 }
 
-// placed is a line and where it begins; 0: none, for there is the head.
+// placed is a line and where it begins. At 0 there is the head of the file, so 0 stands for no line.
 type placed struct {
 	File
 	place, before int64

@@ -136,7 +136,7 @@ func (e *Exceptions) placeOf(node disk.Node) string {
 	return e.paths[node]
 }
 
-// also records that a directory is still where it refused its time last, though it is about to refuse it at another path.
+// also lets the path at which a directory refused its time last keep its stamp, when the directory refuses it at another path, too.
 func (e *Exceptions) also(node disk.Node) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
