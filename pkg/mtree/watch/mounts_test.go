@@ -587,3 +587,26 @@ func TestMovedIntoWhatItShows(t *testing.T) {
 		})
 	}
 }
+
+// Two read-only bind mounts show one directory. The second place was taken for the first one moved, so changes
+// arrived at one of them only, in the state watched.
+func TestReadOnlyAtTwoPlaces(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		away, root := newTree(t, "d/f = one"), newTree(t, "a/", "b/")
+		for _, place := range []string{"a", "b"} {
+			at := filepath.Join(root, place)
+			bind(t, filepath.Join(away, "d"), at)
+			must(t, syscall.Mount("", at, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
+		}
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
+		for _, text := range []string{"two", "three"} {
+			write(t, filepath.Join(away, "d/f"), text)
+			r.sync()
+			stamps, err := os.ReadFile(filepath.Join(root, ".tidemark/stamps"))
+			must(t, err)
+			for _, place := range []string{"a", "b"} {
+				require.Regexp(t, `(?m)\b`+place+`/?$`, string(stamps), backend)
+			}
+		}
+	})
+}
